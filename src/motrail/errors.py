@@ -1,0 +1,72 @@
+"""Every error motrail raises on purpose, in one tree.
+
+Catch `MotrailError` to catch them all. A message says what was expected, what was found and what
+to do; the command line prints it as one line and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+
+class MotrailError(Exception):
+    """Base of all errors of this package."""
+
+    exit_code = 1
+
+
+class ConfigError(MotrailError):
+    """A setting is unknown, of the wrong type or out of range; or the program was called wrongly."""
+
+    exit_code = 2
+
+
+class DataError(MotrailError, ValueError):
+    """An array has the wrong shape, type or values."""
+
+
+class FormatError(MotrailError):
+    """A file does not hold what its format asks for.
+
+    Args:
+        path: The file.
+        message: What was expected and what was found.
+        line: Line number in the file, counted from 1, where there is one.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], message: str, *, line: int | None = None) -> None:
+        where = f"{path}:{line}" if line is not None else str(path)
+        super().__init__(f"{where}: {message}")
+        self.path = path
+        self.line = line
+
+
+class ModelError(MotrailError):
+    """A model cannot be found, read or understood, or answered with nonsense."""
+
+
+class VideoError(MotrailError):
+    """A video or image cannot be read or written."""
+
+
+class OutputError(MotrailError):
+    """A result cannot be written: no permission, no space, not a folder."""
+
+
+class MissingExtraError(MotrailError, ImportError):
+    """An optional package is needed and not installed.
+
+    Args:
+        package: The import that failed.
+        extra: The extra of motrail that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f'{package!r} is needed for this and not installed; run: pip install "motrail[{extra}]"'
+        )
+        self.package = package
+        self.extra = extra

@@ -1,0 +1,88 @@
+"""Results appear whole or not at all: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from motrail.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder with -o",
+    errno.EDQUOT: "the disk quota is used up; choose another folder with -o",
+    errno.EFBIG: "the file grew past the size this system allows",
+    errno.EACCES: "no permission to write there; choose another folder with -o",
+    errno.EPERM: "no permission to write there; choose another folder with -o",
+    errno.EROFS: "the disk is read-only; choose another folder with -o",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "there is a file of that name where a folder is needed",
+    errno.EISDIR: "there is a folder of that name where a file is needed",
+}
+
+
+def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
+    """The error to show for a failed write of `path`."""
+    reason = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"{os.fspath(path)}: cannot be written: {reason}")
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an `OSError` inside the block into an `OutputError` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def output_folder(path: str | os.PathLike[str]) -> Path:
+    """Make the folder `path` if need be and see that files can be made in it.
+
+    Raises:
+        OutputError: It cannot be made or written to. Better now than after an hour's work.
+    """
+    folder = Path(path)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    return folder
+
+
+class WholeFile:
+    """A file that takes its name only when it is finished.
+
+    Write to `temporary`; `commit` moves it to `path`, `discard` deletes it. As a context manager it
+    commits at a normal end and discards when an exception passes through.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        # The ending stays, because some writers choose the format by it.
+        self.temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}{self.path.suffix}")
+
+    def commit(self) -> None:
+        """Give the finished file its name, replacing what was there."""
+        with writing(self.path):
+            self.temporary.replace(self.path)
+
+    def discard(self) -> None:
+        """Remove what was written so far; nothing happens if there is nothing."""
+        with contextlib.suppress(OSError):
+            self.temporary.unlink()
+
+    def __enter__(self) -> WholeFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.discard()
