@@ -1,0 +1,1 @@
+"""Trackers: detections in, identities out. Needs numpy and scipy, nothing else."""

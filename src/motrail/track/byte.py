@@ -1,0 +1,415 @@
+"""ByteTrack: associate every detection box, the weak ones too.
+
+Source: Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box",
+ECCV 2022. With the published settings the answers are those of the published code.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from motrail.errors import ConfigError
+from motrail.track.association import assign, overlapping_pairs
+from motrail.track.kalman import (
+    HEIGHT,
+    POSITION,
+    VELOCITY,
+    BoxFilter,
+    ltrb_to_xyah,
+    xyah_to_ltrb,
+)
+from motrail.types import Tracks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from motrail.types import Detections
+
+ClassMode = Literal["separate", "vote", "ignore"]
+
+# Rows of the table of whole numbers.
+_ID, _START, _LAST, _LOST, _CLASS = range(5)
+
+# A tracked and a lost track that overlap more than this are the same object.
+_DUPLICATE_IOU = 0.85
+
+
+class ByteTracker:
+    """Follows objects from frame to frame by overlap and motion.
+
+    Each frame, tracks are predicted by a Kalman filter, matched to the detections with high
+    scores, what is left of them to the detections with low scores, and new tracks are begun.
+    A new track is given out when it is matched a second time; in the first frame at once.
+    An instance has no state in common with any other: one per video, camera or session.
+
+    Args:
+        high_threshold: Detections that reach this score take part in the first association and
+            may begin tracks. Raise it when false detections get tracks of their own.
+        low_threshold: Detections above this score, but below `high_threshold`, can only continue
+            tracks: objects that are half hidden or blurred. Lower ones are ignored.
+        new_track_threshold: Score that a detection must reach to begin a track.
+        match_threshold: Largest cost of a match in the first association, in (0, 1]. The cost is
+            1 − IoU · score, or 1 − IoU without `score_fusion`; IoU counts inclusive pixels (+1).
+            Among all matchings, the one with the smallest sum of (cost − threshold) wins. Raise
+            it for fast objects or few frames a second; lower it when identities jump.
+        second_match_threshold: The same for the second association, cost 1 − IoU.
+        unconfirmed_match_threshold: The same for tracks seen once, cost as in the first.
+        lost_frames: The most consecutive missed frames after which a track can still be found
+            again. Counts frames of the source, also when only every n-th is looked at.
+        lost_seconds: The same in seconds, together with `frame_rate`; wins over `lost_frames`.
+        frame_rate: Frames a second of the source.
+        score_fusion: Whether the score of a detection counts in the cost of matching it.
+        class_mode: `"separate"`: objects of different classes never match. `"vote"`: they may, and
+            the class of a track is the one it was seen as most often so far (the latest among
+            equals). `"ignore"`: they may, and the class given out is that of the detection.
+        min_box_area: Boxes smaller than this, in square pixels, are tracked but not given out.
+        max_aspect_ratio: Boxes whose width / height is above this are tracked but not given out.
+            ByteTrack's demo for people uses `min_box_area=10` and `max_aspect_ratio=1.6`.
+
+    Raises:
+        ConfigError: A setting is out of range, or `lost_seconds` is given without `frame_rate`.
+    """
+
+    def __init__(
+        self,
+        high_threshold: float = 0.6,
+        low_threshold: float = 0.1,
+        new_track_threshold: float = 0.7,
+        match_threshold: float = 0.8,
+        second_match_threshold: float = 0.5,
+        unconfirmed_match_threshold: float = 0.7,
+        lost_frames: int = 30,
+        lost_seconds: float | None = None,
+        frame_rate: float | None = None,
+        score_fusion: bool = True,
+        class_mode: ClassMode = "separate",
+        min_box_area: float = 0,
+        max_aspect_ratio: float | None = None,
+    ) -> None:
+        # float32, as the scores are: 0.7 must reach 0.7.
+        self.high_threshold = np.float32(_within("high_threshold", high_threshold, 0, 1))
+        self.low_threshold = np.float32(_within("low_threshold", low_threshold, 0, 1))
+        self.new_track_threshold = np.float32(
+            _within("new_track_threshold", new_track_threshold, 0, math.inf)
+        )
+        self.match_threshold = _within("match_threshold", match_threshold, 0, 1)
+        self.second_match_threshold = _within("second_match_threshold", second_match_threshold, 0, 1)
+        self.unconfirmed_match_threshold = _within(
+            "unconfirmed_match_threshold", unconfirmed_match_threshold, 0, 1
+        )
+        self.lost_frames = _lost_frames(lost_frames, lost_seconds, frame_rate)
+        self.score_fusion = score_fusion
+        if class_mode not in ("separate", "vote", "ignore"):
+            raise ConfigError(
+                f"class_mode: expected 'separate', 'vote' or 'ignore', found {class_mode!r}"
+            )
+        self.class_mode: ClassMode = class_mode
+        self.min_box_area = _within("min_box_area", min_box_area, 0, math.inf)
+        self.max_aspect_ratio = (
+            None
+            if max_aspect_ratio is None
+            else _within("max_aspect_ratio", max_aspect_ratio, 0, math.inf)
+        )
+        if self.low_threshold > self.high_threshold:
+            raise ConfigError(
+                f"low_threshold: expected at most high_threshold ({high_threshold}), "
+                f"found {low_threshold}"
+            )
+        self._filter = BoxFilter()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is the first, ids start from 1 again."""
+        self._frame = 0
+        self._next_id = 1
+        # One column per track: the confirmed ones first, then those seen once.
+        self._state = np.empty((5, 4, 0))
+        self._table = np.empty((5, 0), np.int64)
+        self._confirmed = 0
+        self._votes = _Votes()
+
+    def update(self, detections: Detections, *, step: int = 1) -> Tracks:
+        """Take in the detections of the next frame and answer with the tracks seen in it.
+
+        Call it for frames without detections too: they age the tracks.
+
+        Args:
+            detections: What was detected, with the low scores. Not modified.
+            step: Frames of the source since the last call, 1 or more; tracks are predicted that
+                many times.
+
+        Returns:
+            The confirmed tracks matched in this frame, with filtered boxes and
+            `detection_index` pointing into `detections`; ordered by id.
+
+        Raises:
+            ConfigError: `step` is below 1.
+        """
+        if step < 1:
+            raise ConfigError(f"step: expected 1 or more frames, found {step}")
+        first = self._frame == 0
+        self._frame += step
+        self._predict(step)
+        boxes = np.array(detections.boxes_xyxy.T, np.float64, order="C")
+        track_of = np.full(len(detections), -1)
+        high, low = self._split(detections.scores, boxes)
+        unmatched = self._match_all(boxes, detections, high, low, track_of)
+        matched = np.flatnonzero(track_of >= 0)
+        self._correct(track_of[matched], ltrb_to_xyah(boxes[:, matched]))
+        detection_of = np.full(self._table.shape[1], -1)
+        detection_of[track_of[matched]] = matched
+        if self.class_mode != "separate":
+            self._reclassify(detection_of, detections.class_ids)
+        born = unmatched[detections.scores[unmatched] >= self.new_track_threshold]
+        detection_of = self._renew(detection_of, born, boxes, detections.class_ids, first=first)
+        return self._give_out(detection_of, detections.scores)
+
+    def _predict(self, step: int) -> None:
+        confirmed = self._state[:, :, : self._confirmed]
+        lost = self._table[_LOST, : self._confirmed]
+        if step > 1:  # a lost track may have run out between the frames looked at
+            missed = self._frame - 1 - self._table[_LAST, : self._confirmed]
+            stays = (lost == 0) | (missed <= self.lost_frames)
+            if not stays.all():
+                self._keep(np.append(stays, np.ones(self._unconfirmed, np.bool_)))
+                confirmed = self._state[:, :, : self._confirmed]
+                lost = self._table[_LOST, : self._confirmed]
+        confirmed[VELOCITY, HEIGHT] *= 1 - lost
+        for _ in range(step):
+            self._filter.predict(confirmed)
+
+    @property
+    def _unconfirmed(self) -> int:
+        return int(self._table.shape[1]) - self._confirmed
+
+    def _split(
+        self, scores: NDArray[np.float32], boxes: NDArray[np.float64]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        reaches = scores >= self.high_threshold
+        usable = scores > self.low_threshold
+        solid = (boxes[2:] > boxes[:2]).all(axis=0)  # a box without area has no aspect ratio
+        if not solid.all():
+            reaches &= solid
+            usable &= solid
+        return np.flatnonzero(reaches), np.flatnonzero(usable & ~reaches)
+
+    def _match_all(
+        self,
+        boxes: NDArray[np.float64],
+        detections: Detections,
+        high: NDArray[np.intp],
+        low: NDArray[np.intp],
+        track_of: NDArray[np.intp],
+    ) -> NDArray[np.intp]:
+        """Run the three associations, note the matches in `track_of`; high boxes left over."""
+        count, confirmed = self._table.shape[1], self._confirmed
+        track_boxes = xyah_to_ltrb(self._state[POSITION])
+        scores = detections.scores if self.score_fusion else None
+
+        def match(
+            tracks: NDArray[np.intp],
+            found: NDArray[np.intp],
+            threshold: float,
+            weights: NDArray[np.float32] | None,
+        ) -> None:
+            if not (len(tracks) and len(found)):
+                return
+            pairs = overlapping_pairs(track_boxes[:, tracks], boxes[:, found])
+            gain = pairs.iou if weights is None else pairs.iou * weights[found][pairs.columns]
+            gain -= 1 - threshold
+            allowed = gain > 0
+            if self.class_mode == "separate":
+                classes = self._table[_CLASS]
+                allowed &= (
+                    classes[tracks][pairs.rows] == detections.class_ids[found][pairs.columns]
+                )
+            near = np.flatnonzero(allowed)
+            rows, columns = assign(
+                pairs.rows[near], pairs.columns[near], gain[near], (len(tracks), len(found))
+            )
+            track_of[found[columns]] = tracks[rows]
+            free[tracks[rows]] = False
+
+        free = np.ones(count, np.bool_)
+        match(np.arange(confirmed), high, self.match_threshold, scores)
+        tracked = np.flatnonzero(free[:confirmed] & (self._table[_LOST, :confirmed] == 0))
+        match(tracked, low, self.second_match_threshold, None)
+        left = high[track_of[high] < 0]
+        match(np.arange(confirmed, count), left, self.unconfirmed_match_threshold, scores)
+        return left[track_of[left] < 0]
+
+    def _correct(self, tracks: NDArray[np.intp], measured: NDArray[np.float64]) -> None:
+        self._state[:, :, tracks] = self._filter.update(self._state[:, :, tracks], measured)
+        self._table[_LAST, tracks] = self._frame
+
+    def _reclassify(self, detection_of: NDArray[np.intp], classes: NDArray[np.int64]) -> None:
+        tracks = np.flatnonzero(detection_of >= 0)
+        seen_as = classes[detection_of[tracks]]
+        if self.class_mode == "vote":
+            seen_as = self._votes.cast(tracks, seen_as, self._table[_CLASS, tracks])
+        self._table[_CLASS, tracks] = seen_as
+
+    def _renew(
+        self,
+        detection_of: NDArray[np.intp],
+        born: NDArray[np.intp],
+        boxes: NDArray[np.float64],
+        classes: NDArray[np.int64],
+        *,
+        first: bool,
+    ) -> NDArray[np.intp]:
+        """Confirm, lose, forget and begin tracks; the detection of each track that is left."""
+        seen = detection_of >= 0
+        table = self._table
+        table[_LOST] = ~seen
+        stays = seen | (self._frame - table[_LAST] <= self.lost_frames)
+        stays[self._confirmed :] = seen[self._confirmed :]
+        newcomers = np.flatnonzero(seen[self._confirmed :]) + self._confirmed
+        self._name(newcomers)
+        duplicate = self._duplicates(seen, stays, boxes[:, born], classes[born])
+        known = stays & ~duplicate[: len(stays)]
+        born = born[~duplicate[len(stays) :]]
+        self._keep(known)
+        self._confirmed = self._table.shape[1]
+        self._begin(boxes[:, born], classes[born])
+        if first:
+            self._name(np.arange(len(born)))
+            self._confirmed = len(born)
+        return np.concatenate((detection_of[known], born))
+
+    def _name(self, tracks: NDArray[np.intp]) -> None:
+        self._table[_ID, tracks] = np.arange(self._next_id, self._next_id + len(tracks))
+        self._next_id += len(tracks)
+
+    def _begin(self, boxes: NDArray[np.float64], classes: NDArray[np.int64]) -> None:
+        if not boxes.shape[1]:
+            return
+        state = self._filter.initiate(ltrb_to_xyah(boxes))
+        table = np.zeros((5, len(classes)), np.int64)
+        table[_START] = table[_LAST] = self._frame
+        table[_CLASS] = classes
+        self._state = np.concatenate((self._state, state), axis=2)
+        self._table = np.concatenate((self._table, table), axis=1)
+        if self.class_mode == "vote":
+            self._votes.begin(classes)
+
+    def _keep(self, stays: NDArray[np.bool_]) -> None:
+        if stays.all():
+            return
+        self._confirmed = int(np.count_nonzero(stays[: self._confirmed]))
+        self._state = self._state[:, :, stays]
+        self._table = self._table[:, stays]
+        if self.class_mode == "vote":
+            self._votes.keep(stays)
+
+    def _duplicates(
+        self,
+        seen: NDArray[np.bool_],
+        stays: NDArray[np.bool_],
+        born_boxes: NDArray[np.float64],
+        born_classes: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        """Of a seen and a lost track on the same place, the one with the shorter life.
+
+        Also marks boxes about to begin a track: they come after the tracks in the answer.
+        """
+        duplicate = np.zeros(len(seen) + len(born_classes), np.bool_)
+        lost = np.flatnonzero(stays & ~seen)
+        if not len(lost):
+            return duplicate
+        tracked = np.flatnonzero(seen)
+        boxes = xyah_to_ltrb(self._state[POSITION])
+        present = np.concatenate((tracked, np.arange(len(seen), len(duplicate))))
+        pairs = overlapping_pairs(
+            np.concatenate((boxes[:, tracked], born_boxes), axis=1), boxes[:, lost]
+        )
+        same = pairs.iou > _DUPLICATE_IOU
+        if not same.any():
+            return duplicate
+        rows, columns = present[pairs.rows[same]], lost[pairs.columns[same]]
+        if self.class_mode == "separate":
+            classes = np.concatenate((self._table[_CLASS], born_classes))
+            alike = classes[rows] == classes[columns]
+            rows, columns = rows[alike], columns[alike]
+        life = np.zeros(len(duplicate), np.int64)
+        life[: len(seen)] = self._table[_LAST] - self._table[_START]
+        older = life[rows] > life[columns]
+        duplicate[columns[older]] = True
+        duplicate[rows[~older]] = True
+        return duplicate
+
+    def _give_out(self, detection_of: NDArray[np.intp], scores: NDArray[np.float32]) -> Tracks:
+        shown = np.flatnonzero(detection_of[: self._confirmed] >= 0)
+        boxes = xyah_to_ltrb(self._state[POSITION][:, shown])
+        width, height = boxes[2:] - boxes[:2]
+        if self.min_box_area > 0 or self.max_aspect_ratio is not None:
+            limit = math.inf if self.max_aspect_ratio is None else self.max_aspect_ratio
+            passes = (width * height >= self.min_box_area) & (width <= limit * height)
+            shown, boxes = shown[passes], boxes[:, passes]
+        found = detection_of[shown]
+        return Tracks(
+            ids=self._table[_ID, shown],
+            boxes_xyxy=boxes.T,
+            scores=scores[found],
+            class_ids=self._table[_CLASS, shown],
+            detection_index=found,
+        )
+
+
+class _Votes:
+    """How often each track was seen as each class."""
+
+    def __init__(self) -> None:
+        self._classes = np.empty(0, np.int64)  # ascending
+        self._counts = np.empty((0, 0), np.int64)  # tracks × classes
+
+    def _columns(self, classes: NDArray[np.int64]) -> NDArray[np.intp]:
+        known = np.union1d(self._classes, classes)
+        if len(known) > len(self._classes):
+            counts = np.zeros((len(self._counts), len(known)), np.int64)
+            counts[:, np.searchsorted(known, self._classes)] = self._counts
+            self._classes, self._counts = known, counts
+        return np.searchsorted(self._classes, classes)
+
+    def begin(self, classes: NDArray[np.int64]) -> None:
+        columns = self._columns(classes)
+        counts = np.zeros((len(classes), len(self._classes)), np.int64)
+        counts[np.arange(len(classes)), columns] = 1
+        self._counts = np.concatenate((self._counts, counts))
+
+    def cast(
+        self, tracks: NDArray[np.intp], seen_as: NDArray[np.int64], current: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Count what the tracks were seen as now; the class each has from here on."""
+        columns = self._columns(seen_as)
+        self._counts[tracks, columns] += 1
+        votes = self._counts[tracks]
+        # Only the class just seen can have overtaken the current one; among equals it wins.
+        best = votes[np.arange(len(tracks)), columns] == votes.max(axis=1, initial=0)
+        return np.where(best, seen_as, current)
+
+    def keep(self, stays: NDArray[np.bool_]) -> None:
+        self._counts = self._counts[stays]
+
+
+def _within(name: str, value: float, low: float, high: float) -> float:
+    if not low <= value <= high:
+        limits = f"from {low} to {high}" if high < math.inf else f"{low} or more"
+        raise ConfigError(f"{name}: expected {limits}, found {value}")
+    return float(value)
+
+
+def _lost_frames(frames: int, seconds: float | None, frame_rate: float | None) -> int:
+    if seconds is None:
+        return int(_within("lost_frames", frames, 0, math.inf))
+    _within("lost_seconds", seconds, 0, math.inf)
+    if frame_rate is None or not 0 < frame_rate < math.inf:
+        raise ConfigError(
+            "lost_seconds: needs frame_rate, the frames a second of the source, above 0; "
+            f"found {frame_rate}"
+        )
+    # A hair more than the product, so that 0.1 s at 30 frames a second is 3 frames.
+    return int(seconds * frame_rate + 1e-6)
