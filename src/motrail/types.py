@@ -194,6 +194,26 @@ class Tracks(_Columns):
         _check_boxes(self.boxes_xyxy, self.scores)
 
     @classmethod
+    def trusted(
+        cls,
+        ids: NDArray[np.int64],
+        boxes_xyxy: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        class_ids: NDArray[np.int64],
+        detection_index: NDArray[np.int64],
+    ) -> Self:
+        """Take over fresh columns of the right type and length without checking or copying them.
+
+        For trackers, which make them; everybody else calls the class.
+        """
+        self = cls.__new__(cls)
+        columns = (ids, boxes_xyxy, scores, class_ids, detection_index)
+        for name, column in zip(cls._layout, columns, strict=True):
+            column.setflags(write=False)
+            object.__setattr__(self, name, column)
+        return self
+
+    @classmethod
     def empty(cls) -> Self:
         """No tracks in this frame."""
         none = np.empty(0, np.int64)

@@ -62,12 +62,13 @@ def _overlap_dense(
     b: NDArray[np.float64],
     b_end: NDArray[np.float64],
 ) -> _Overlap:
-    start = np.maximum(a[:2, :, None], b[:2, None, :])
-    sides = np.minimum(a_end[:, :, None], b_end[:, None, :])
-    sides -= start
-    rows, columns = np.nonzero((sides > 0).all(axis=0))
-    width, height = sides[:, rows, columns]
-    return rows, columns, width, height
+    width = np.minimum(a_end[0][:, None], b_end[0])
+    width -= np.maximum(a[0][:, None], b[0])
+    height = np.minimum(a_end[1][:, None], b_end[1])
+    height -= np.maximum(a[1][:, None], b[1])
+    flat = (np.minimum(width, height) > 0).ravel().nonzero()[0]
+    rows, columns = np.divmod(flat, b.shape[1])
+    return rows, columns, width.ravel()[flat], height.ravel()[flat]
 
 
 def _overlap_sorted(
@@ -86,7 +87,7 @@ def _overlap_sorted(
     other = 1 - axis
     across = np.minimum(a_end[other][rows], b_end[other][columns])
     across -= np.maximum(a[other][rows], b[other][columns])
-    keep = np.flatnonzero(across > 0)
+    keep = (across > 0).nonzero()[0]
     rows, columns, across = rows[keep], columns[keep], across[keep]
     along = np.minimum(a_end[axis][rows], b_end[axis][columns])
     along -= np.maximum(a[axis][rows], b[axis][columns])
@@ -115,6 +116,55 @@ def _starts_inside(
     intervals = np.repeat(np.arange(len(start)), count)
     offsets = np.arange(len(intervals)) - np.repeat(np.cumsum(count) - count, count)
     return intervals, order[first[intervals] + offsets]
+
+
+class Side(NamedTuple):
+    """One side of an association: the tracks or the boxes.
+
+    Attributes:
+        boxes: Left, top, right, bottom, shape (4, n).
+        classes: Only equal classes match, shape (n,); None if classes do not matter.
+        weights: What the IoU with these boxes is multiplied by, shape (n,); None for 1.
+    """
+
+    boxes: NDArray[np.float64]
+    classes: NDArray[np.int64] | None = None
+    weights: NDArray[np.float32] | None = None
+
+    def pick(self, which: slice | NDArray[np.intp]) -> Side:
+        """Some of the rows."""
+        return Side(
+            self.boxes[:, which],
+            None if self.classes is None else self.classes[which],
+            None if self.weights is None else self.weights[which],
+        )
+
+
+def match(
+    tracks: Side, found: Side, threshold: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Match tracks to boxes at the smallest sum of (cost − threshold), cost 1 − IoU · weight.
+
+    Returns:
+        Rows of `tracks` and rows of `found` that belong together.
+    """
+    shape = tracks.boxes.shape[1], found.boxes.shape[1]
+    if not (shape[0] and shape[1]):
+        return _NONE, _NONE
+    rows, columns, gain = overlapping_pairs(tracks.boxes, found.boxes)
+    if found.weights is not None:
+        gain *= found.weights[columns]
+    gain -= 1 - threshold
+    near = (gain > 0).nonzero()[0]
+    rows, columns, gain = rows[near], columns[near], gain[near]
+    if tracks.classes is not None and found.classes is not None:
+        alike = tracks.classes[rows] == found.classes[columns]
+        if not alike.all():
+            rows, columns, gain = rows[alike], columns[alike], gain[alike]
+    return assign(rows, columns, gain, shape)
+
+
+_NONE = np.empty(0, np.intp)
 
 
 def assign(
@@ -155,7 +205,7 @@ def assign(
         open_rows, open_columns = np.ones(shape[0], np.bool_), np.ones(shape[1], np.bool_)
         open_rows[settled[0]] = False
         open_columns[settled[1]] = False
-        still = np.flatnonzero(open_rows[rows] & open_columns[columns])
+        still = (open_rows[rows] & open_columns[columns]).nonzero()[0]
         rows, columns, gain = rows[still], columns[still], gain[still]
     if len(matched) == 1:
         return matched[0]

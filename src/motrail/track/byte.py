@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from motrail.errors import ConfigError
-from motrail.track.association import assign, overlapping_pairs
+from motrail.track.association import Side, match, overlapping_pairs
 from motrail.track.kalman import (
     HEIGHT,
     POSITION,
@@ -157,7 +157,7 @@ class ByteTracker:
         track_of = np.full(len(detections), -1)
         high, low = self._split(detections.scores, boxes)
         unmatched = self._match_all(boxes, detections, high, low, track_of)
-        matched = np.flatnonzero(track_of >= 0)
+        matched = (track_of >= 0).nonzero()[0]
         self._correct(track_of[matched], ltrb_to_xyah(boxes[:, matched]))
         detection_of = np.full(self._table.shape[1], -1)
         detection_of[track_of[matched]] = matched
@@ -190,11 +190,11 @@ class ByteTracker:
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         reaches = scores >= self.high_threshold
         usable = scores > self.low_threshold
-        solid = (boxes[2:] > boxes[:2]).all(axis=0)  # a box without area has no aspect ratio
-        if not solid.all():
-            reaches &= solid
-            usable &= solid
-        return np.flatnonzero(reaches), np.flatnonzero(usable & ~reaches)
+        solid = boxes[2:] > boxes[:2]
+        if not solid.all():  # a box without area has no aspect ratio
+            reaches &= solid.all(axis=0)
+            usable &= solid.all(axis=0)
+        return reaches.nonzero()[0], (usable > reaches).nonzero()[0]
 
     def _match_all(
         self,
@@ -205,40 +205,26 @@ class ByteTracker:
         track_of: NDArray[np.intp],
     ) -> NDArray[np.intp]:
         """Run the three associations, note the matches in `track_of`; high boxes left over."""
-        count, confirmed = self._table.shape[1], self._confirmed
-        track_boxes = xyah_to_ltrb(self._state[POSITION])
+        confirmed = self._confirmed
         scores = detections.scores if self.score_fusion else None
+        classes = detections.class_ids if self.class_mode == "separate" else None
+        table = Side(xyah_to_ltrb(self._state[POSITION]), self._table[_CLASS])
+        found = Side(boxes, classes, scores)
 
-        def match(
-            tracks: NDArray[np.intp],
-            found: NDArray[np.intp],
-            threshold: float,
-            weights: NDArray[np.float32] | None,
-        ) -> None:
-            if not (len(tracks) and len(found)):
-                return
-            pairs = overlapping_pairs(track_boxes[:, tracks], boxes[:, found])
-            gain = pairs.iou if weights is None else pairs.iou * weights[found][pairs.columns]
-            gain -= 1 - threshold
-            allowed = gain > 0
-            if self.class_mode == "separate":
-                classes = self._table[_CLASS]
-                allowed &= (
-                    classes[tracks][pairs.rows] == detections.class_ids[found][pairs.columns]
-                )
-            near = np.flatnonzero(allowed)
-            rows, columns = assign(
-                pairs.rows[near], pairs.columns[near], gain[near], (len(tracks), len(found))
-            )
-            track_of[found[columns]] = tracks[rows]
-            free[tracks[rows]] = False
-
-        free = np.ones(count, np.bool_)
-        match(np.arange(confirmed), high, self.match_threshold, scores)
-        tracked = np.flatnonzero(free[:confirmed] & (self._table[_LOST, :confirmed] == 0))
-        match(tracked, low, self.second_match_threshold, None)
+        rows, columns = match(table.pick(slice(confirmed)), found.pick(high), self.match_threshold)
+        track_of[high[columns]] = rows
+        if len(low):
+            free = self._table[_LOST, :confirmed] == 0
+            free[rows] = False
+            tracked = free.nonzero()[0]
+            weak = Side(boxes, classes).pick(low)
+            rows, columns = match(table.pick(tracked), weak, self.second_match_threshold)
+            track_of[low[columns]] = tracked[rows]
         left = high[track_of[high] < 0]
-        match(np.arange(confirmed, count), left, self.unconfirmed_match_threshold, scores)
+        rows, columns = match(table.pick(slice(confirmed, None)), found.pick(left), self.unconfirmed_match_threshold)
+        if not len(rows):
+            return left
+        track_of[left[columns]] = rows + confirmed
         return left[track_of[left] < 0]
 
     def _correct(self, tracks: NDArray[np.intp], measured: NDArray[np.float64]) -> None:
@@ -246,7 +232,7 @@ class ByteTracker:
         self._table[_LAST, tracks] = self._frame
 
     def _reclassify(self, detection_of: NDArray[np.intp], classes: NDArray[np.int64]) -> None:
-        tracks = np.flatnonzero(detection_of >= 0)
+        tracks = (detection_of >= 0).nonzero()[0]
         seen_as = classes[detection_of[tracks]]
         if self.class_mode == "vote":
             seen_as = self._votes.cast(tracks, seen_as, self._table[_CLASS, tracks])
@@ -267,7 +253,7 @@ class ByteTracker:
         table[_LOST] = ~seen
         stays = seen | (self._frame - table[_LAST] <= self.lost_frames)
         stays[self._confirmed :] = seen[self._confirmed :]
-        newcomers = np.flatnonzero(seen[self._confirmed :]) + self._confirmed
+        newcomers = seen[self._confirmed :].nonzero()[0] + self._confirmed
         self._name(newcomers)
         duplicate = self._duplicates(seen, stays, boxes[:, born], classes[born])
         known = stays & ~duplicate[: len(stays)]
@@ -317,10 +303,10 @@ class ByteTracker:
         Also marks boxes about to begin a track: they come after the tracks in the answer.
         """
         duplicate = np.zeros(len(seen) + len(born_classes), np.bool_)
-        lost = np.flatnonzero(stays & ~seen)
+        lost = (stays > seen).nonzero()[0]
         if not len(lost):
             return duplicate
-        tracked = np.flatnonzero(seen)
+        tracked = seen.nonzero()[0]
         boxes = xyah_to_ltrb(self._state[POSITION])
         present = np.concatenate((tracked, np.arange(len(seen), len(duplicate))))
         pairs = overlapping_pairs(
@@ -342,17 +328,17 @@ class ByteTracker:
         return duplicate
 
     def _give_out(self, detection_of: NDArray[np.intp], scores: NDArray[np.float32]) -> Tracks:
-        shown = np.flatnonzero(detection_of[: self._confirmed] >= 0)
+        shown = (detection_of[: self._confirmed] >= 0).nonzero()[0]
         boxes = xyah_to_ltrb(self._state[POSITION][:, shown])
-        width, height = boxes[2:] - boxes[:2]
         if self.min_box_area > 0 or self.max_aspect_ratio is not None:
+            width, height = boxes[2:] - boxes[:2]
             limit = math.inf if self.max_aspect_ratio is None else self.max_aspect_ratio
             passes = (width * height >= self.min_box_area) & (width <= limit * height)
             shown, boxes = shown[passes], boxes[:, passes]
         found = detection_of[shown]
-        return Tracks(
+        return Tracks.trusted(
             ids=self._table[_ID, shown],
-            boxes_xyxy=boxes.T,
+            boxes_xyxy=boxes.T.astype(np.float32, order="C"),
             scores=scores[found],
             class_ids=self._table[_CLASS, shown],
             detection_index=found,

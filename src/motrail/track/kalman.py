@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 POSITION, VELOCITY, VARIANCE, COVARIANCE, VELOCITY_VARIANCE = range(5)
 HEIGHT = 3
 
-Array = "NDArray[np.float64]"
-
 
 @dataclass(frozen=True)
 class Noise:
@@ -45,8 +43,10 @@ class Noise:
     def variance(self, height: NDArray[np.float64]) -> NDArray[np.float64]:
         """Variances for boxes of these heights in pixels, shape (n,) → (4, n)."""
         variance = np.empty((4, len(height)))
-        variance[:] = np.square(self.relative * height)
-        variance[2] = self.aspect**2
+        variance[:] = height
+        variance *= self.relative
+        variance[2] = self.aspect
+        variance *= variance
         return variance
 
 
