@@ -89,7 +89,9 @@ def main() -> None:
             flush=True,
         )
     if {200, 1000} <= costs.keys():
-        print(f"1000 objects cost {costs[1000] / costs[200]:.1f} times what 200 do (goal: at most 8)")
+        print(
+            f"1000 objects cost {costs[1000] / costs[200]:.1f} times what 200 do (goal: at most 8)"
+        )
 
 
 if __name__ == "__main__":

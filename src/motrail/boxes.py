@@ -79,7 +79,9 @@ def iou_xyxy(a_xyxy: NDArray[F], b_xyxy: NDArray[F]) -> NDArray[F]:
     sides = np.maximum(right_bottom - left_top, 0)
     intersection: NDArray[F] = sides[..., 0] * sides[..., 1]
     union = area_xyxy(a_xyxy)[:, None] + area_xyxy(b_xyxy)[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    iou = np.zeros_like(intersection)
+    np.divide(intersection, union, out=iou, where=union > 0)
+    return iou
 
 
 def area_xyxy(boxes_xyxy: NDArray[F]) -> NDArray[F]:

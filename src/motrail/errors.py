@@ -19,7 +19,7 @@ class MotrailError(Exception):
 
 
 class ConfigError(MotrailError):
-    """A setting is unknown, of the wrong type or out of range; or the program was called wrongly."""
+    """A setting is unknown, of the wrong type or out of range; the program was called wrongly."""
 
     exit_code = 2
 
@@ -37,7 +37,9 @@ class FormatError(MotrailError):
         line: Line number in the file, counted from 1, where there is one.
     """
 
-    def __init__(self, path: str | os.PathLike[str], message: str, *, line: int | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], message: str, *, line: int | None = None
+    ) -> None:
         where = f"{path}:{line}" if line is not None else str(path)
         super().__init__(f"{where}: {message}")
         self.path = path

@@ -7,7 +7,7 @@ import errno
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from motrail.errors import OutputError
 
@@ -78,7 +78,7 @@ class WholeFile:
         with contextlib.suppress(OSError):
             self.temporary.unlink()
 
-    def __enter__(self) -> WholeFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -207,7 +207,7 @@ class Tracks(_Columns):
         For trackers, which make them; everybody else calls the class.
         """
         self = cls.__new__(cls)
-        columns = (ids, boxes_xyxy, scores, class_ids, detection_index)
+        columns: tuple[NDArray[Any], ...] = (ids, boxes_xyxy, scores, class_ids, detection_index)
         for name, column in zip(cls._layout, columns, strict=True):
             column.setflags(write=False)
             object.__setattr__(self, name, column)

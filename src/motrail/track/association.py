@@ -17,6 +17,37 @@ if TYPE_CHECKING:
 # Above this many pairs, sorting one edge and looking at neighbours beats looking at all pairs.
 _DENSE_PAIRS = 6_000
 
+# So few pairs are solved sooner than they are thinned out.
+_FEW_PAIRS = 100
+
+
+# Rows of one side of an association, float64 of shape (7, n). One array, so that picking some of
+# the tracks or boxes is one operation.
+LEFT, TOP, RIGHT, BOTTOM, AREA, CLASS, WEIGHT = range(7)
+
+
+def side(
+    boxes: NDArray[np.float64], classes: NDArray[np.int64], weights: NDArray[np.float32] | None
+) -> NDArray[np.float64]:
+    """Make one side of an association: the tracks, or the boxes found in a frame.
+
+    Right, bottom and area are counted on inclusive pixels: a box from pixel 10 to pixel 19 is 10
+    pixels wide, so 1 is added to every side. That is what the published ByteTrack does here.
+
+    Args:
+        boxes: Left, top, right, bottom, shape (4, n).
+        classes: Shape (n,).
+        weights: What the IoU with these boxes is multiplied by, in [0, 1], shape (n,); None for 1.
+    """
+    columns = np.empty((7, boxes.shape[1]))
+    columns[:4] = boxes
+    columns[2:4] += 1
+    extent = columns[2:4] - columns[:2]
+    np.multiply(extent[0], extent[1], out=columns[AREA])
+    columns[CLASS] = classes
+    columns[WEIGHT] = 1 if weights is None else weights
+    return columns
+
 
 class Pairs(NamedTuple):
     """Candidate pairs of a row (track) and a column (box)."""
@@ -26,29 +57,29 @@ class Pairs(NamedTuple):
     iou: NDArray[np.float64]
 
 
-def overlapping_pairs(a: NDArray[np.float64], b: NDArray[np.float64]) -> Pairs:
-    """All pairs of boxes that overlap, with their IoU counted on inclusive pixels.
-
-    A box from pixel 10 to pixel 19 is 10 pixels wide, so 1 is added to every side. That is what
-    the published ByteTrack does in association.
+def overlapping_pairs(
+    a: NDArray[np.float64], b: NDArray[np.float64], *, min_iou: float = 0.0
+) -> Pairs:
+    """Pairs of boxes that overlap, with their IoU.
 
     Args:
-        a: Left, top, right, bottom, shape (4, n).
-        b: The same, shape (4, m).
+        a: Sides made by `side`, n of them.
+        b: The same, m of them.
+        min_iou: Pairs with less IoU than this are not needed; they may be left out.
 
     Returns:
         Pairs with an IoU above 0; each pair once, in no particular order.
     """
-    a_end, b_end = a[2:] + 1, b[2:] + 1
     if a.shape[1] * b.shape[1] <= _DENSE_PAIRS:
-        rows, columns, width, height = _overlap_dense(a, a_end, b, b_end)
+        rows, columns, width, height = _overlap_dense(a, b)
     else:
-        rows, columns, width, height = _overlap_sorted(a, a_end, b, b_end)
-    intersection = width * height
-    area_a = (a_end[0] - a[0]) * (a_end[1] - a[1])
-    area_b = (b_end[0] - b[0]) * (b_end[1] - b[1])
-    union = area_a[rows] + area_b[columns] - intersection
-    return Pairs(rows, columns, intersection / union)
+        rows, columns, width, height = _overlap_sorted(a, b, min_iou)
+    intersection = np.multiply(width, height, out=width)
+    union = a[AREA].take(rows)
+    union += b[AREA].take(columns)
+    union -= intersection
+    intersection /= union
+    return Pairs(rows, columns, intersection)
 
 
 _Overlap = tuple[
@@ -56,48 +87,53 @@ _Overlap = tuple[
 ]
 
 
-def _overlap_dense(
-    a: NDArray[np.float64],
-    a_end: NDArray[np.float64],
-    b: NDArray[np.float64],
-    b_end: NDArray[np.float64],
-) -> _Overlap:
-    width = np.minimum(a_end[0][:, None], b_end[0])
-    width -= np.maximum(a[0][:, None], b[0])
-    height = np.minimum(a_end[1][:, None], b_end[1])
-    height -= np.maximum(a[1][:, None], b[1])
+def _overlap_dense(a: NDArray[np.float64], b: NDArray[np.float64]) -> _Overlap:
+    width = np.minimum(a[RIGHT][:, None], b[RIGHT])
+    width -= np.maximum(a[LEFT][:, None], b[LEFT])
+    height = np.minimum(a[BOTTOM][:, None], b[BOTTOM])
+    height -= np.maximum(a[TOP][:, None], b[TOP])
     flat = (np.minimum(width, height) > 0).ravel().nonzero()[0]
     rows, columns = np.divmod(flat, b.shape[1])
-    return rows, columns, width.ravel()[flat], height.ravel()[flat]
+    return rows, columns, width.take(flat), height.take(flat)
 
 
-def _overlap_sorted(
-    a: NDArray[np.float64],
-    a_end: NDArray[np.float64],
-    b: NDArray[np.float64],
-    b_end: NDArray[np.float64],
-) -> _Overlap:
+def _overlap_sorted(a: NDArray[np.float64], b: NDArray[np.float64], min_iou: float) -> _Overlap:
     # Two intervals overlap when one of them starts inside the other. Sorted by the start, those
     # that start inside a given interval stand in one run.
-    axis = _sparser_axis(b, b_end)
-    rows_b, columns_b = _starts_inside(a[axis], a_end[axis], b[axis], "left")
-    columns_a, rows_a = _starts_inside(b[axis], b_end[axis], a[axis], "right")
+    a_core, a_core_end = _cores(a, min_iou)
+    b_core, b_core_end = _cores(b, min_iou)
+    axis = _sparser_axis(b)
+    rows_b, columns_b = _starts_inside(a_core[axis], a_core_end[axis], b_core[axis], "left")
+    columns_a, rows_a = _starts_inside(b_core[axis], b_core_end[axis], a_core[axis], "right")
     rows = np.concatenate((rows_b, rows_a))
     columns = np.concatenate((columns_b, columns_a))
     other = 1 - axis
-    across = np.minimum(a_end[other][rows], b_end[other][columns])
-    across -= np.maximum(a[other][rows], b[other][columns])
-    keep = (across > 0).nonzero()[0]
-    rows, columns, across = rows[keep], columns[keep], across[keep]
-    along = np.minimum(a_end[axis][rows], b_end[axis][columns])
-    along -= np.maximum(a[axis][rows], b[axis][columns])
-    return (rows, columns, along, across) if axis == 0 else (rows, columns, across, along)
+    across = np.minimum(a_core_end[other].take(rows), b_core_end[other].take(columns))
+    across -= np.maximum(a_core[other].take(rows), b_core[other].take(columns))
+    near = (across > 0).nonzero()[0]
+    rows, columns = rows[near], columns[near]
+    sides = np.minimum(a[2:4].take(rows, axis=1), b[2:4].take(columns, axis=1))
+    sides -= np.maximum(a[:2].take(rows, axis=1), b[:2].take(columns, axis=1))
+    return rows, columns, sides[0], sides[1]
 
 
-def _sparser_axis(b: NDArray[np.float64], b_end: NDArray[np.float64]) -> int:
+def _cores(
+    boxes: NDArray[np.float64], min_iou: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The middle of each box that the middle of another must touch for an IoU of `min_iou`.
+
+    An IoU of t asks that along each axis the overlap is at least t times the longer side, so each
+    side can be cut by t/2 at both ends.
+    """
+    # Up to 0.99, so that a rounding error neither turns a box inside out nor loses a pair.
+    cut = (boxes[2:4] - boxes[:2]) * (0.5 * min(min_iou, 0.99) * (1 - 1e-9))
+    return boxes[:2] + cut, boxes[2:4] - cut
+
+
+def _sparser_axis(boxes: NDArray[np.float64]) -> int:
     """The axis along which fewer boxes overlap: the extent of a box against that of the scene."""
-    extent = (b_end - b[:2]).mean(axis=1)
-    scene = b_end.max(axis=1) - b[:2].min(axis=1)
+    extent = (boxes[2:4] - boxes[:2]).mean(axis=1)
+    scene = boxes[2:4].max(axis=1) - boxes[:2].min(axis=1)
     return int(extent[0] * scene[1] > extent[1] * scene[0])
 
 
@@ -107,7 +143,7 @@ def _starts_inside(
     others: NDArray[np.float64],
     side: str,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pairs (interval, other) where `others` starts in [start, end), or (start, end) for "right"."""
+    """Pairs (interval, other), the other starting in [start, end), or (start, end) for "right"."""
     order = np.argsort(others)
     ordered = others[order]
     first = np.searchsorted(ordered, start, side="left" if side == "left" else "right")
@@ -118,50 +154,39 @@ def _starts_inside(
     return intervals, order[first[intervals] + offsets]
 
 
-class Side(NamedTuple):
-    """One side of an association: the tracks or the boxes.
-
-    Attributes:
-        boxes: Left, top, right, bottom, shape (4, n).
-        classes: Only equal classes match, shape (n,); None if classes do not matter.
-        weights: What the IoU with these boxes is multiplied by, shape (n,); None for 1.
-    """
-
-    boxes: NDArray[np.float64]
-    classes: NDArray[np.int64] | None = None
-    weights: NDArray[np.float32] | None = None
-
-    def pick(self, which: slice | NDArray[np.intp]) -> Side:
-        """Some of the rows."""
-        return Side(
-            self.boxes[:, which],
-            None if self.classes is None else self.classes[which],
-            None if self.weights is None else self.weights[which],
-        )
-
-
 def match(
-    tracks: Side, found: Side, threshold: float
+    tracks: NDArray[np.float64],
+    found: NDArray[np.float64],
+    threshold: float,
+    *,
+    weighted: bool,
+    classes: bool,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Match tracks to boxes at the smallest sum of (cost − threshold), cost 1 − IoU · weight.
+    """Match tracks to boxes at the smallest sum of (cost − threshold).
+
+    Args:
+        tracks: Made by `side`, n of them.
+        found: Made by `side`, m of them.
+        threshold: Largest cost of a match, in (0, 1].
+        weighted: Whether the cost is 1 − IoU · weight of the box found, or 1 − IoU.
+        classes: Whether only equal classes may match.
 
     Returns:
-        Rows of `tracks` and rows of `found` that belong together.
+        Rows of `tracks` and of `found` that belong together.
     """
-    shape = tracks.boxes.shape[1], found.boxes.shape[1]
+    shape = tracks.shape[1], found.shape[1]
     if not (shape[0] and shape[1]):
         return _NONE, _NONE
-    rows, columns, gain = overlapping_pairs(tracks.boxes, found.boxes)
-    if found.weights is not None:
-        gain *= found.weights[columns]
+    # A weight is at most 1, so the IoU alone must make up for 1 − threshold.
+    rows, columns, gain = overlapping_pairs(tracks, found, min_iou=1 - threshold)
+    if weighted:
+        gain *= found[WEIGHT].take(columns)
     gain -= 1 - threshold
-    near = (gain > 0).nonzero()[0]
-    rows, columns, gain = rows[near], columns[near], gain[near]
-    if tracks.classes is not None and found.classes is not None:
-        alike = tracks.classes[rows] == found.classes[columns]
-        if not alike.all():
-            rows, columns, gain = rows[alike], columns[alike], gain[alike]
-    return assign(rows, columns, gain, shape)
+    allowed = gain > 0
+    if classes:
+        allowed &= tracks[CLASS].take(rows) == found[CLASS].take(columns)
+    near = allowed.nonzero()[0]
+    return assign(rows.take(near), columns.take(near), gain.take(near), shape)
 
 
 _NONE = np.empty(0, np.intp)
@@ -189,12 +214,9 @@ def assign(
     """
     matched: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
     while len(rows):
-        # A pair worth more than everything else in its row and in its column together is in
-        # every best matching: swapping it in costs at most one pair of each. In a real scene
-        # this settles nearly all of them at once.
-        per_row = np.bincount(rows, gain, shape[0])
-        per_column = np.bincount(columns, gain, shape[1])
-        sure = 3 * gain > per_row[rows] + per_column[columns]
+        sure = _outweighs_sums(rows, columns, gain, shape)
+        if not sure.any() and len(rows) > _FEW_PAIRS:
+            sure = _outweighs_rivals(rows, columns, gain, shape)
         if not sure.any():
             matched.append(_assign_exactly(rows, columns, gain))
             break
@@ -212,6 +234,51 @@ def assign(
     if not matched:
         return rows, columns
     return np.concatenate([m[0] for m in matched]), np.concatenate([m[1] for m in matched])
+
+
+# A pair worth more than the best rival in its row and the best rival in its column together is in
+# every best matching, for a matching without it holds at most one pair of each, and swapping them
+# for this one gains. In a real scene that settles nearly all pairs without solving anything.
+
+
+def _outweighs_sums(
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    gain: NDArray[np.float64],
+    shape: tuple[int, int],
+) -> NDArray[np.bool_]:
+    """Pairs worth more than all their rivals together: stricter than needed, and quick to see."""
+    per_row = np.bincount(rows, gain, shape[0])
+    per_column = np.bincount(columns, gain, shape[1])
+    outweighs: NDArray[np.bool_] = 3 * gain > per_row[rows] + per_column[columns]
+    return outweighs
+
+
+def _outweighs_rivals(
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    gain: NDArray[np.float64],
+    shape: tuple[int, int],
+) -> NDArray[np.bool_]:
+    """Pairs worth more than their best rival in the row and their best in the column together."""
+    outweighs: NDArray[np.bool_] = gain > (
+        _best_rival(rows, gain, shape[0]) + _best_rival(columns, gain, shape[1])
+    )
+    return outweighs
+
+
+def _best_rival(
+    lines: NDArray[np.intp], gain: NDArray[np.float64], count: int
+) -> NDArray[np.float64]:
+    """For each pair the largest gain among the others in its row, or in its column."""
+    best = np.zeros(count)
+    np.maximum.at(best, lines, gain)
+    lesser = gain < best[lines]
+    second = np.zeros(count)
+    np.maximum.at(second, lines[lesser], gain[lesser])
+    twice = np.bincount(lines[~lesser], minlength=count) > 1  # two equals are each other's rival
+    second[twice] = best[twice]
+    return np.where(lesser, best[lines], second[lines])
 
 
 def _assign_exactly(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from motrail.errors import ConfigError
-from motrail.track.association import Side, match, overlapping_pairs
+from motrail.track.association import CLASS, match, overlapping_pairs, side
 from motrail.track.kalman import (
     HEIGHT,
     POSITION,
@@ -96,7 +96,9 @@ class ByteTracker:
             _within("new_track_threshold", new_track_threshold, 0, math.inf)
         )
         self.match_threshold = _within("match_threshold", match_threshold, 0, 1)
-        self.second_match_threshold = _within("second_match_threshold", second_match_threshold, 0, 1)
+        self.second_match_threshold = _within(
+            "second_match_threshold", second_match_threshold, 0, 1
+        )
         self.unconfirmed_match_threshold = _within(
             "unconfirmed_match_threshold", unconfirmed_match_threshold, 0, 1
         )
@@ -206,29 +208,43 @@ class ByteTracker:
     ) -> NDArray[np.intp]:
         """Run the three associations, note the matches in `track_of`; high boxes left over."""
         confirmed = self._confirmed
-        scores = detections.scores if self.score_fusion else None
-        classes = detections.class_ids if self.class_mode == "separate" else None
-        table = Side(xyah_to_ltrb(self._state[POSITION]), self._table[_CLASS])
-        found = Side(boxes, classes, scores)
+        separate, weighted = self.class_mode == "separate", self.score_fusion
+        tracks = side(xyah_to_ltrb(self._state[POSITION]), self._table[_CLASS], None)
+        found = side(boxes, detections.class_ids, detections.scores)
 
-        rows, columns = match(table.pick(slice(confirmed)), found.pick(high), self.match_threshold)
+        rows, columns = match(
+            tracks[:, :confirmed],
+            found.take(high, axis=1),
+            self.match_threshold,
+            weighted=weighted,
+            classes=separate,
+        )
         track_of[high[columns]] = rows
         if len(low):
             free = self._table[_LOST, :confirmed] == 0
             free[rows] = False
             tracked = free.nonzero()[0]
-            weak = Side(boxes, classes).pick(low)
-            rows, columns = match(table.pick(tracked), weak, self.second_match_threshold)
+            rows, columns = match(
+                tracks.take(tracked, axis=1),
+                found.take(low, axis=1),
+                self.second_match_threshold,
+                weighted=False,
+                classes=separate,
+            )
             track_of[low[columns]] = tracked[rows]
         left = high[track_of[high] < 0]
-        rows, columns = match(table.pick(slice(confirmed, None)), found.pick(left), self.unconfirmed_match_threshold)
-        if not len(rows):
-            return left
+        rows, columns = match(
+            tracks[:, confirmed:],
+            found.take(left, axis=1),
+            self.unconfirmed_match_threshold,
+            weighted=weighted,
+            classes=separate,
+        )
         track_of[left[columns]] = rows + confirmed
-        return left[track_of[left] < 0]
+        return left[track_of[left] < 0] if len(rows) else left
 
     def _correct(self, tracks: NDArray[np.intp], measured: NDArray[np.float64]) -> None:
-        self._state[:, :, tracks] = self._filter.update(self._state[:, :, tracks], measured)
+        self._state[:, :, tracks] = self._filter.update(self._state.take(tracks, axis=2), measured)
         self._table[_LAST, tracks] = self._frame
 
     def _reclassify(self, detection_of: NDArray[np.intp], classes: NDArray[np.int64]) -> None:
@@ -309,17 +325,19 @@ class ByteTracker:
         tracked = seen.nonzero()[0]
         boxes = xyah_to_ltrb(self._state[POSITION])
         present = np.concatenate((tracked, np.arange(len(seen), len(duplicate))))
-        pairs = overlapping_pairs(
-            np.concatenate((boxes[:, tracked], born_boxes), axis=1), boxes[:, lost]
+        shown = side(
+            np.concatenate((boxes[:, tracked], born_boxes), axis=1),
+            np.concatenate((self._table[_CLASS, tracked], born_classes)),
+            None,
         )
+        hidden = side(boxes[:, lost], self._table[_CLASS, lost], None)
+        pairs = overlapping_pairs(shown, hidden, min_iou=_DUPLICATE_IOU)
         same = pairs.iou > _DUPLICATE_IOU
         if not same.any():
             return duplicate
-        rows, columns = present[pairs.rows[same]], lost[pairs.columns[same]]
         if self.class_mode == "separate":
-            classes = np.concatenate((self._table[_CLASS], born_classes))
-            alike = classes[rows] == classes[columns]
-            rows, columns = rows[alike], columns[alike]
+            same &= shown[CLASS].take(pairs.rows) == hidden[CLASS].take(pairs.columns)
+        rows, columns = present[pairs.rows[same]], lost[pairs.columns[same]]
         life = np.zeros(len(duplicate), np.int64)
         life[: len(seen)] = self._table[_LAST] - self._table[_START]
         older = life[rows] > life[columns]

@@ -86,9 +86,7 @@ class BoxFilter:
         covariance += velocity_variance
         velocity_variance += velocity_noise
 
-    def update(
-        self, state: NDArray[np.float64], boxes: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def update(self, state: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """States (5, 4, n) corrected by measured ``xyah`` boxes (4, n) → new states (5, 4, n)."""
         position, velocity, variance, covariance, velocity_variance = state
         spread = variance + self.measurement.variance(position[HEIGHT])
