@@ -27,7 +27,7 @@ _HOMES = {
     "Tracks": "motrail.types",
 }
 
-__all__ = ["ByteTracker", "Detections", "Frame", "MotrailError", "Tracks"]  # noqa: RUF022
+__all__ = ["ByteTracker", "Detections", "Frame", "MotrailError", "Tracks"]
 
 
 def __getattr__(name: str) -> object:

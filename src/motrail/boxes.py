@@ -74,12 +74,17 @@ def iou_xyxy(a_xyxy: NDArray[F], b_xyxy: NDArray[F]) -> NDArray[F]:
     Returns:
         Shape (n, m), values in [0, 1]; two boxes without area have IoU 0.
     """
-    left_top = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    right_bottom = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    sides = np.maximum(right_bottom - left_top, 0)
-    intersection: NDArray[F] = sides[..., 0] * sides[..., 1]
-    union = area_xyxy(a_xyxy)[:, None] + area_xyxy(b_xyxy)[None, :] - intersection
-    iou = np.zeros_like(intersection)
+    # Coordinate by coordinate: arrays whose last axis has two entries are slow.
+    a_left, a_top, a_right, a_bottom = a_xyxy.T[:, :, None]
+    b_left, b_top, b_right, b_bottom = b_xyxy.T[:, None, :]
+    intersection: NDArray[F] = np.minimum(a_right, b_right) - np.maximum(a_left, b_left)
+    height = np.minimum(a_bottom, b_bottom) - np.maximum(a_top, b_top)
+    np.maximum(intersection, 0, out=intersection)
+    np.maximum(height, 0, out=height)
+    intersection *= height
+    union = area_xyxy(a_xyxy)[:, None] + area_xyxy(b_xyxy)[None, :]
+    union -= intersection
+    iou: NDArray[F] = np.zeros_like(intersection)
     np.divide(intersection, union, out=iou, where=union > 0)
     return iou
 

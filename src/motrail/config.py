@@ -202,7 +202,15 @@ def resolve(layers: Iterable[Layer]) -> Resolved:
     chosen: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     origins = {(section, key): "default" for section, key, _ in fields()}
     for layer in reversed(list(layers)):
-        for section, key, value in _entries(layer):
+        entries = list(_entries(layer))
+        named = {(section, key) for section, key, _ in entries}
+        # Who asks for frames on a higher layer does not want the seconds of a lower one.
+        if named & {("tracker", "lost_frames"), ("tracker", "lost_seconds")} == {
+            ("tracker", "lost_frames")
+        }:
+            chosen["tracker"].pop("lost_seconds", None)
+            origins["tracker", "lost_seconds"] = "default"
+        for section, key, value in entries:
             origin = variable_name(section, key) if layer.origin == "environment" else layer.origin
             chosen[section][key] = _checked(section, key, value, origin)
             origins[section, key] = origin

@@ -7,41 +7,28 @@ package. Every file is pinned by its SHA-256, so a mirror can serve them but not
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import errno
+import functools
 import hashlib
-import http.client
-import json
 import os
-import re
-import socket
-import ssl
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from motrail.errors import ModelError, OutputError
-from motrail.outputs import output_error
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from motrail.detect.download import FetchError, Transfer, alone, check_address, storing
+from motrail.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from motrail.config import Preset
 
     Progress = Callable[[int, int | None], None]
 
 _RELEASE = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/"
-_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries of one call
-_CHUNK = 1 << 16
 _MAX_FIELDS = 10_000  # a model has a dozen at its top level; a hostile file could have millions
 
 
@@ -61,7 +48,7 @@ class ZooModel:
 
     name: str
     url: str
-    preset: str
+    preset: Preset
     input_size: int
     approximate_bytes: int
     sha256: str | None = None
@@ -72,41 +59,20 @@ class ZooModel:
         return self.url.rpartition("/")[2]
 
 
-def _yolox(size: str, input_size: int, length: int, sha256: str) -> ZooModel:
-    return ZooModel(
-        f"yolox-{size}", f"{_RELEASE}yolox_{size}.onnx", "yolox", input_size, length, sha256
-    )
-
-
 # Each sum is published alike by several projects that hashed the release's files independently.
+_TABLE = (
+    ("nano", 416, 3_659_407, "c789161ed43c8269fcd4e67c67eeeb4e80c622da2eb296a20bc6007bd18a0b7d"),
+    ("tiny", 416, 20_219_662, "427cc366d34e27ff7a03e2899b5e3671425c262ea2291f88bb942bc1cc70b0f7"),
+    ("s", 640, 35_858_002, "c5c2d13e59ae883e6af3b45daea64af4833a4951c92d116ec270d9ddbe998063"),
+    ("m", 640, 101_259_744, "21ff6cfdeb53b013bac2249599e55f00bff3cfdfdab37ed7a4620818c1d15b3f"),
+    ("l", 640, 216_746_733, "7860ae79de6c89a3c1eb72ae9a2756c0ccfbe04b7791bb5880afabd97855a411"),
+    ("x", 640, 396_142_663, "c892d7aaf1c4746d8a4d675bec669a4db4f434b4ee1efb654bc9b353379c7c55"),
+)
 _MODELS = {
-    model.name: model
-    for model in (
-        _yolox(
-            *("nano", 416, 3_659_407),
-            "c789161ed43c8269fcd4e67c67eeeb4e80c622da2eb296a20bc6007bd18a0b7d",
-        ),
-        _yolox(
-            *("tiny", 416, 20_219_662),
-            "427cc366d34e27ff7a03e2899b5e3671425c262ea2291f88bb942bc1cc70b0f7",
-        ),
-        _yolox(
-            *("s", 640, 35_858_002),
-            "c5c2d13e59ae883e6af3b45daea64af4833a4951c92d116ec270d9ddbe998063",
-        ),
-        _yolox(
-            *("m", 640, 101_259_744),
-            "21ff6cfdeb53b013bac2249599e55f00bff3cfdfdab37ed7a4620818c1d15b3f",
-        ),
-        _yolox(
-            *("l", 640, 216_746_733),
-            "7860ae79de6c89a3c1eb72ae9a2756c0ccfbe04b7791bb5880afabd97855a411",
-        ),
-        _yolox(
-            *("x", 640, 396_142_663),
-            "c892d7aaf1c4746d8a4d675bec669a4db4f434b4ee1efb654bc9b353379c7c55",
-        ),
+    f"yolox-{size}": ZooModel(
+        f"yolox-{size}", f"{_RELEASE}yolox_{size}.onnx", "yolox", side, length, sha256
     )
+    for size, side, length, sha256 in _TABLE
 }
 
 
@@ -146,14 +112,15 @@ def cache_folder() -> Path:
         if own := os.environ.get("MOTRAIL_CACHE"):
             return Path(own).expanduser().absolute()
         if sys.platform == "win32":
-            local = os.environ.get("LOCALAPPDATA")
-            return (Path(local) if local else Path.home() / "AppData" / "Local") / "motrail"
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Caches" / "motrail"
-        xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "motrail"
+            folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        elif sys.platform == "darwin":
+            folder = Path.home() / "Library" / "Caches"
+        else:
+            xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+            folder = xdg if xdg.is_absolute() else Path.home() / ".cache"
     except RuntimeError as error:
         raise ModelError(f"no folder to keep models in: {error}; set MOTRAIL_CACHE") from error
+    return folder / "motrail"
 
 
 def fetch(
@@ -206,80 +173,86 @@ def _fetch(
         return target
     base = base_url or os.environ.get("MOTRAIL_ZOO_URL")
     url = f"{base.rstrip('/')}/{model.file_name}" if base else model.url
+    transfer = Transfer(
+        url, target, expected=model.approximate_bytes, progress=progress, timeout=timeout
+    )
     try:
-        _check_address(url)
-        with _storing(target):
+        check_address(url)
+        with storing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target.with_name(f"{target.name}.lock")):
+        with alone(target.with_name(f"{target.name}.lock")):
             if not _in_cache(model, target):
-                _Transfer(model, url, target, progress, timeout).run(sleep)
-    except _FetchError as failure:
-        host = urlsplit(model.url).netloc if url == model.url else url
-        verb = "run this again to go on from there, or download" if failure.kept else "download"
-        wrong = " in place of the file there, which is not it" if target.exists() else ""
-        raise ModelError(
-            f"{model.name}: {failure.subject or host} {failure}; {verb} {model.url} yourself and "
-            f"put it at {target}{wrong}"
-        ) from failure
+                transfer.run(functools.partial(_fault, model), sleep)
+    except FetchError as failure:
+        raise ModelError(_advice(model, url, target, failure)) from failure
     return target
 
 
-class _FetchError(Exception):
-    """What a server did wrong, said so that the server's name can stand before it."""
+def _advice(model: ZooModel, url: str, target: Path, failure: FetchError) -> str:
+    subject = failure.subject or (urlsplit(url).netloc if url == model.url else url)
+    verb = "run this again to go on from there, or download" if failure.kept else "download"
+    place = " in place of the file there, which is not this model" if target.exists() else ""
+    return (
+        f"{model.name}: {subject} {failure}; {verb} {model.url} yourself and put it at "
+        f"{target}{place}"
+    )
 
-    def __init__(self, message: str, *, again: bool = False, subject: str = "") -> None:
-        super().__init__(message)
-        self.again = again
-        self.subject = subject
-        self.kept = False
 
-
-def _check_address(url: str) -> None:
+def _in_cache(model: ZooModel, target: Path) -> bool:
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise _FetchError("is not an http or https address; see MOTRAIL_ZOO_URL")
-    if "@" in parts.netloc:  # and keep the password out of the message
-        raise _FetchError("must not hold a user or password", subject="the address of the mirror")
-
-
-@contextlib.contextmanager
-def _storing(path: Path) -> Iterator[None]:
-    try:
-        yield
+        return target.is_file() and _fault(model, target) is None
     except OSError as error:
-        message = str(output_error(path, error)).replace("with -o", "with MOTRAIL_CACHE")
-        raise OutputError(message) from error
+        raise ModelError(f"{target}: cannot be read: {error.strerror}; make it readable") from error
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects to http and https only, and never from https back to http."""
+def _fault(model: ZooModel, path: Path) -> str | None:
+    """What is wrong with the file `path`; None if it is the model."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+        if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+            return "a web page"
+        if not _is_onnx(file, size):
+            return "not an ONNX file, or not a whole one"
+        file.seek(0)
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if model.sha256 is not None and model.sha256 != found:
+        return f"its SHA-256 is {found}, expected {model.sha256}"
+    if 2 * size < model.approximate_bytes:
+        return f"{size} bytes, expected about {model.approximate_bytes}"
+    return None
 
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        scheme = urlsplit(newurl).scheme
-        if scheme != "https" and (scheme != "http" or req.type == "https"):
-            raise urllib.error.HTTPError(newurl, code, msg, headers, fp)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+def _is_onnx(file: IO[bytes], size: int) -> bool:
+    """Whether `file` is, at the top level, a protobuf ModelProto with a version and a graph.
+
+    Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, ModelProto.
+    """
+    file.seek(0)
+    seen: set[tuple[int, int]] = set()
+    for _ in range(_MAX_FIELDS):
+        if file.tell() == size:
+            return {(1, 0), (7, 2)} <= seen
+        tag = _varint(file)
+        if tag is None or tag >> 3 == 0:
+            return False
+        wire = tag & 7
+        value = _varint(file) if wire in {0, 2} else 0
+        length = {0: 0, 1: 8, 2: value, 5: 4}.get(wire)
+        if value is None or length is None or file.tell() + length > size:
+            return False
+        file.seek(length, os.SEEK_CUR)
+        seen.add((tag >> 3, wire))
+    return False
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    # Not build_opener: that one also reads file:, ftp: and data: addresses.
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        *(urllib.request.ProxyHandler(), urllib.request.HTTPHandler()),
-        *(urllib.request.HTTPSHandler(), urllib.request.HTTPDefaultErrorHandler()),
-        *(_Redirects(), urllib.request.HTTPErrorProcessor(), urllib.request.UnknownHandler()),
-    ):
-        opener.add_handler(handler)
-    return opener
+def _varint(file: IO[bytes]) -> int | None:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            return None
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    return None

@@ -7,7 +7,7 @@ ECCV 2022. With the published settings the answers are those of the published co
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,9 +26,8 @@ from motrail.types import Tracks
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from motrail.config import ClassMode
     from motrail.types import Detections
-
-ClassMode = Literal["separate", "vote", "ignore"]
 
 # Rows of the table of whole numbers.
 _ID, _START, _LAST, _LOST, _CLASS = range(5)

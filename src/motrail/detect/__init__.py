@@ -1,0 +1,1 @@
+"""Pictures in, boxes out: the detector and the bundles it is loaded from."""

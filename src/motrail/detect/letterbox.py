@@ -1,0 +1,77 @@
+"""A picture of any size as the input of a network, and boxes back in the picture's pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from motrail.errors import DataError, MissingExtraError
+
+try:
+    import cv2
+except ImportError as error:
+    raise MissingExtraError("cv2", "detect") from error
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from motrail.detect.bundle import InputSpec
+
+
+class Letterbox:
+    """Scales pictures to fit the input, from the top left corner, and pads the rest.
+
+    The value of a pixel becomes (value · scale − mean) / std, channel by channel, the padding too.
+
+    Args:
+        spec: What the network wants.
+    """
+
+    def __init__(self, spec: InputSpec) -> None:
+        self.height, self.width = spec.height, spec.width
+        self._planes = (2, 1, 0) if spec.color == "rgb" else (0, 1, 2)  # of a BGR picture
+        values = np.arange(256, dtype=np.float32)[:, None] * np.float32(spec.scale)
+        tables = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
+        self._tables = [np.ascontiguousarray(table) for table in tables.T]
+        self._pad = tables[spec.pad]
+
+    def size_inside(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height that a picture has in the input: rounded down, at least one pixel."""
+        ratio = min(self.height / height, self.width / width)
+        return max(int(width * ratio), 1), max(int(height * ratio), 1)
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """BGR uint8 picture (h, w, 3) → float32 network input (1, 3, height, width).
+
+        Raises:
+            DataError: The picture has another shape or type.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise DataError(
+                f"image: expected uint8 of shape (height, width, 3), "
+                f"found {image.dtype} of shape {image.shape}"
+            )
+        width, height = self.size_inside(image.shape[1], image.shape[0])
+        if (height, width) != image.shape[:2]:
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+        blob = np.empty((1, 3, self.height, self.width), np.float32)
+        planes = cv2.split(image)
+        for channel, source in enumerate(self._planes):
+            plane = blob[0, channel]
+            # A table look-up is the whole arithmetic in one pass.
+            cv2.LUT(planes[source], self._tables[channel], dst=plane[:height, :width])
+            plane[height:] = self._pad[channel]
+            plane[:height, width:] = self._pad[channel]
+        return blob
+
+    def undo(self, boxes_xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+        """Boxes (n, 4) in pixels of the input → pixels of a picture of this width and height.
+
+        The exact inverse of the scaling, which differs a little between the axes because sizes
+        are whole pixels.
+        """
+        inside_width, inside_height = self.size_inside(width, height)
+        factor = np.array([width / inside_width, height / inside_height] * 2, np.float32)
+        restored: NDArray[np.float32] = boxes_xyxy * factor
+        return restored
