@@ -85,7 +85,7 @@ def main() -> None:
         goal = GOALS.get(objects)
         print(
             f"{objects:8d} {our_ms:11.3f} {their_ms:12.3f} {their_ms / our_ms:7.2f} "
-            f"{goal if goal else '':>6}",
+            f"{goal or '':>6}",
             flush=True,
         )
     if {200, 1000} <= costs.keys():

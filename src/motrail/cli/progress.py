@@ -1,0 +1,99 @@
+"""Progress on stderr: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from motrail.tracking import Summary
+
+_LOG_EVERY = 15.0  # seconds
+
+
+@contextlib.contextmanager
+def frames_progress(total: int | None) -> Iterator[Callable[[Summary], None]]:
+    """Show how many frames are done, how fast, and when it will be over."""
+    if not sys.stderr.isatty():
+        yield _log_frames(total)
+        return
+    bar = Progress(
+        TextColumn("tracking"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=total, rate="")
+
+        def show(summary: Summary) -> None:
+            rate = f"{summary.frames_per_second:.1f} fps, {summary.tracks} tracks"
+            bar.update(task, completed=summary.frames, rate=rate)
+
+        yield show
+
+
+def _log_frames(total: int | None) -> Callable[[Summary], None]:
+    last = time.monotonic()
+
+    def log(summary: Summary) -> None:
+        nonlocal last
+        if time.monotonic() - last < _LOG_EVERY:
+            return
+        last = time.monotonic()
+        rate = summary.frames_per_second
+        of = f" of {total}" if total else ""
+        left = f", {(total - summary.frames) / rate:.0f} s left" if total and rate else ""
+        print(
+            f"{summary.source}: {summary.frames}{of} frames, {rate:.1f} fps{left}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return log
+
+
+@contextlib.contextmanager
+def download_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show how much of a download has arrived; nothing appears if nothing is downloaded."""
+    bar = Progress(
+        TextColumn(f"fetching {name}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+    task = None
+    with contextlib.ExitStack() as stack:
+
+        def show(done: int, total: int | None) -> None:
+            nonlocal task
+            if task is None:
+                stack.enter_context(bar)
+                task = bar.add_task("", total=total)
+                if bar.disable:
+                    print(f"fetching {name}: {total or 'unknown number of'} bytes", file=sys.stderr)
+            bar.update(task, completed=done, total=total)
+
+        yield show

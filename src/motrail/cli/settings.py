@@ -1,0 +1,75 @@
+"""Settings as flags of the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any, Optional, get_type_hints
+
+from cyclopts import Group, Parameter
+
+from motrail.config import SECTIONS, Layer, environment_layer, resolve, toml_layer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from motrail.config import Resolved
+    from motrail.detect.bundle import Bundle, ModelSpec
+
+
+def flags_of(section: str) -> Any:
+    """The annotation of a parameter that takes a flag for every setting of the section.
+
+    Its value is an object with an attribute for each, None where the flag was not given.
+    """
+    cls = SECTIONS[section]
+    hints = get_type_hints(cls)
+    group = Group(f"{section.capitalize()} settings")
+    fields = []
+    for item in dataclasses.fields(cls):
+        kind: Any = str if item.name == "classes" else hints[item.name]
+        about = item.metadata["about"]
+        if item.default is not None:
+            about += f" [default: {item.default}]"
+        flag = Annotated[
+            Optional[kind], Parameter(help=about, group=group, show_default=False)  # noqa: UP045
+        ]
+        fields.append((item.name, flag, dataclasses.field(default=None)))
+    flags: Any = dataclasses.make_dataclass(
+        f"{cls.__name__}Flags", fields, frozen=True, kw_only=True
+    )
+    flags.__module__ = __name__  # cyclopts takes a class of the module `types` for a plain value
+    return Annotated[Optional[flags], Parameter(name="*")]  # noqa: UP045
+
+
+def resolve_settings(
+    flags: dict[str, Any], config: Path | None, bundle: Bundle | None = None
+) -> Resolved:
+    """Settings from flags, environment, file and bundle, in this order of weight.
+
+    Args:
+        flags: Section → instance of what `flags_of` made, or None.
+        config: The TOML file of `--config`.
+        bundle: The model, which may bring thresholds and tracker settings.
+    """
+    given = {
+        section: {key: value for key, value in vars(values).items() if value is not None}
+        for section, values in flags.items()
+        if values is not None
+    }
+    layers = [Layer("flag", given), environment_layer()]
+    if config is not None:
+        layers.append(toml_layer(config))
+    if bundle is not None and bundle.spec is not None:
+        layers.append(_bundle_layer(bundle, bundle.spec))
+    return resolve(layers)
+
+
+def _bundle_layer(bundle: Bundle, spec: ModelSpec) -> Layer:
+    thresholds = {"score_threshold": spec.thresholds.score, "nms_threshold": spec.thresholds.nms}
+    return Layer(
+        f"{bundle.path}: model.json",
+        {
+            "detector": {key: value for key, value in thresholds.items() if value is not None},
+            "tracker": spec.tracker,
+        },
+    )

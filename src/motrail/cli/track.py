@@ -1,0 +1,129 @@
+"""`motrail track`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from motrail.cli.progress import download_progress, frames_progress
+from motrail.cli.settings import flags_of, resolve_settings
+
+if TYPE_CHECKING:
+    from motrail.config import Settings
+    from motrail.tracking import Summary
+
+DetectorFlags: Any = flags_of("detector")
+TrackerFlags: Any = flags_of("tracker")
+VideoFlags: Any = flags_of("video")
+
+PARTLY_DONE = 3
+
+
+def track_command(
+    source: str,
+    *,
+    model: Annotated[str, Parameter(name=("--model", "-m"))],
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    video: Annotated[bool, Parameter(negative="--no-video")] = True,
+    config: Annotated[Path | None, Parameter(name=("--config", "-c"))] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    detector: DetectorFlags = None,
+    tracker: TrackerFlags = None,
+    clip: VideoFlags = None,
+) -> int:
+    """Follow every object in a video.
+
+    Into the output folder come `NAME.txt` (a line per object and frame: frame, id, left, top,
+    width, height, score, class, visibility), `labels.txt` (the names of the classes) and
+    `NAME.mp4` (the video with every object boxed, numbered and followed).
+
+    For example:
+
+    - `motrail track match.mp4 --model yolox-s --classes person -o out`
+    - `motrail track frames/ --model model.tar.gz --stride 2 --lost-seconds 1.5`
+    - `motrail track belt.mp4 --model parcels.onnx --preset yolox --labels names.txt --no-video`
+
+    Parameters
+    ----------
+    source
+        A video file, a folder of images, or a quoted pattern such as 'frames/*.jpg'.
+    model
+        A model bundle (folder or model.tar.gz), an .onnx file together with --preset, or a name:
+        yolox-nano, -tiny, -s, -m, -l, -x (trained on the 80 classes of COCO, fetched once).
+    output
+        Folder for the results. [default: runs/NAME]
+    video
+        Whether to write the video; --no-video is faster.
+    config
+        TOML file with sections [detector], [tracker] and [video]; flags win over it.
+    as_json
+        Print the summary as one JSON document.
+    """
+    from motrail.detect.yolox import find_bundle, open_detector
+    from motrail.tracking import track_source
+    from motrail.video.read import open_source
+
+    flags = {"detector": detector, "tracker": tracker, "video": clip}
+    # What is quick to check comes first: settings before a download, the video before the network.
+    resolve_settings(flags, config)
+    with download_progress(model) as download:
+        bundle, preset = find_bundle(model, progress=download)
+    settings = resolve_settings(flags, config, bundle).settings
+    frames = open_source(
+        source, start=settings.video.start, end=settings.video.end, stride=settings.video.stride
+    )
+    network = open_detector(bundle, settings.detector, preset)
+    with frames_progress(frames.expected_frames) as progress:
+        summary = track_source(
+            frames,
+            network,
+            settings,
+            output or Path("runs") / frames.name,
+            video=video,
+            progress=progress,
+        )
+    if as_json:
+        json.dump(summary.as_dict(), sys.stdout, indent=2)
+        print()
+    else:
+        _print_summary(summary, settings)
+    if summary.truncated is not None:
+        print(f"{source}: partly done: {summary.truncated}", file=sys.stderr)
+        return PARTLY_DONE
+    return 0
+
+
+def _print_summary(summary: Summary, settings: Settings) -> None:
+    seconds = summary.mean_length * settings.video.stride / summary.frame_rate
+    lines: dict[str, Any] = {
+        "frames": f"{summary.frames} in {summary.seconds:.1f} s, "
+        f"{summary.frames_per_second:.1f} fps on {summary.device}",
+        "tracks": f"{summary.tracks}, seen in {summary.mean_length:.1f} frames "
+        f"({seconds:.1f} s) on average",
+        "broken": f"{summary.broken_frames} frames could not be decoded"
+        if summary.broken_frames
+        else None,
+        **summary.files,
+    }
+    for name, text in lines.items():
+        if text is not None:
+            print(f"{name:>7}  {text}")
+    if not summary.tracks:
+        print(_why_nothing(summary, settings), file=sys.stderr)
+
+
+def _why_nothing(summary: Summary, settings: Settings) -> str:
+    if summary.best_score is None:
+        return (
+            f"note: nothing was detected with a score of {settings.detector.score_threshold} or "
+            "more; is it the right model, and the right --preset for it?"
+        )
+    return (
+        f"note: the best detection has a score of {summary.best_score:.2f}, and a track begins at "
+        f"{settings.tracker.new_track_threshold}; lower --new-track-threshold and "
+        "--high-threshold, or check that the model and its --preset are right"
+    )

@@ -1,0 +1,1 @@
+"""Labels and results as files."""

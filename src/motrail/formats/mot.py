@@ -1,0 +1,206 @@
+"""Track files: one line per object and frame, as in the MOT challenge.
+
+Nine columns, separated by commas: frame (from 1), id, left, top, width, height (pixels), score,
+class (line of the `labels.txt` beside it, from 1), visibility (0 to 1, -1 when unknown). Readers
+also take the ten columns of other people's results, which end in -1, -1, -1.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from motrail.errors import ConfigError, FormatError
+from motrail.outputs import WholeFile, writing
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from motrail.types import Tracks
+
+
+class TrackRows(NamedTuple):
+    """The rows of a track file, in the order of the file.
+
+    Attributes:
+        frames: Frame numbers from 1, int64, shape (n,).
+        ids: Identities, int64, shape (n,).
+        boxes_xywh: Left, top, width, height in pixels, float64, shape (n, 4).
+        scores: float64, shape (n,).
+        classes: Line of `labels.txt` from 1, int64, shape (n,); -1 when not given.
+        visibility: 0 to 1, float64, shape (n,); -1 when unknown.
+    """
+
+    frames: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    boxes_xywh: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    visibility: NDArray[np.float64]
+
+
+class TrackFileWriter:
+    """Writes a track file; it takes its name when the writing ends without an error.
+
+    Boxes have 2 decimals, scores 4.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._whole = WholeFile(path)
+        self.path = self._whole.path
+        with writing(self.path):
+            self._file = self._whole.temporary.open("w", encoding="ascii", newline="\n")
+
+    def write(self, frame: int, tracks: Tracks) -> None:
+        """Add the tracks of a frame; frames come in order.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        rows = zip(
+            tracks.ids.tolist(),
+            tracks.boxes_xyxy.tolist(),
+            tracks.scores.tolist(),
+            tracks.class_ids.tolist(),
+            strict=True,
+        )
+        text = "".join(
+            f"{frame},{id_},{left:.2f},{top:.2f},{right - left:.2f},{bottom - top:.2f},"
+            f"{score:.4f},{class_id + 1},-1\n"
+            for id_, (left, top, right, bottom), score, class_id in rows
+        )
+        with writing(self.path):
+            self._file.write(text)
+
+    def commit(self) -> None:
+        """Finish the file and give it its name."""
+        with writing(self.path):
+            self._file.close()
+        self._whole.commit()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        try:
+            self._file.close()
+        except OSError:
+            pass  # what could not be flushed is thrown away all the same
+        finally:
+            self._whole.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.discard()
+            return
+        try:
+            self.commit()
+        except BaseException:
+            self.discard()
+            raise
+
+
+def read_tracks(path: str | os.PathLike[str]) -> TrackRows:
+    """Read a track file of 9 columns, or of MOT's 10 columns with -1 at the end.
+
+    Raises:
+        FormatError: It cannot be read; a line has another number of columns, something that is no
+            number, a frame below 1 or a box without size.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(path, f"cannot be read: {error}") from error
+    rows = [
+        _read_row(path, number, line)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip()
+    ]
+    table = np.array(rows, np.float64).reshape(-1, 9)
+    return TrackRows(
+        frames=table[:, 0].astype(np.int64),
+        ids=table[:, 1].astype(np.int64),
+        boxes_xywh=table[:, 2:6],
+        scores=table[:, 6],
+        classes=table[:, 7].astype(np.int64),
+        visibility=table[:, 8],
+    )
+
+
+def _read_row(path: str | os.PathLike[str], number: int, line: str) -> list[float]:
+    cells = line.split(",")
+    if len(cells) not in (9, 10):
+        raise FormatError(path, f"expected 9 or 10 columns, found {len(cells)}", line=number)
+    try:
+        row = [float(cell) for cell in cells]
+    except ValueError as error:
+        raise FormatError(path, f"expected numbers: {error}", line=number) from None
+    if not all(map(math.isfinite, row)):
+        raise FormatError(path, f"expected finite numbers, found {line.strip()!r}", line=number)
+    if row[0] < 1 or row[0] != int(row[0]) or row[1] != int(row[1]):
+        raise FormatError(
+            path, f"expected a frame from 1 and an id, found {cells[0]}, {cells[1]}", line=number
+        )
+    if row[4] <= 0 or row[5] <= 0:
+        raise FormatError(
+            path, f"expected a width and height above 0, found {cells[4]}, {cells[5]}", line=number
+        )
+    return row[:9]
+
+
+def write_labels(folder: Path, names: Sequence[str]) -> Path:
+    """Write `labels.txt` into the folder: the names of the classes, one a line.
+
+    Raises:
+        ConfigError: The folder has a `labels.txt` with other names, which the track files there
+            rely on.
+        OutputError: It cannot be written.
+    """
+    path = folder / "labels.txt"
+    content = "".join(f"{name}\n" for name in names)
+    if path.exists():
+        check_labels(folder, names)
+        return path
+    with WholeFile(path) as file, writing(path):
+        file.temporary.write_text(content, encoding="utf-8", newline="\n")
+    return path
+
+
+def check_labels(folder: Path, names: Sequence[str]) -> None:
+    """See that results with these class names can stand in the folder.
+
+    Raises:
+        ConfigError: Its `labels.txt` names other classes.
+    """
+    path = folder / "labels.txt"
+    if not path.exists():
+        return
+    try:
+        there = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        there = []
+    if there != list(names):
+        raise ConfigError(
+            f"{path}: names other classes than this model; the results there rely on it, "
+            "so choose another folder with -o"
+        )
