@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from motrail import boxes as box_functions
+from motrail.boxes import overlapping_pairs
 from motrail.track import association
-from motrail.track.association import assign, match, overlapping_pairs, side
+from motrail.track.association import assign, match, side
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +48,7 @@ def a_side(columns: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_overlapping_pairs_are_all_found_once(
     monkeypatch: pytest.MonkeyPatch, dense_pairs: int, min_iou: float, shape: tuple[float, float]
 ) -> None:
-    monkeypatch.setattr(association, "_DENSE_PAIRS", dense_pairs)
+    monkeypatch.setattr(box_functions, "_DENSE_PAIRS", dense_pairs)
     rng = np.random.default_rng(5)
     a, b = boxes(rng, 70, 400), boxes(rng, 50, 400)
     b[:, :20] = a[:, :20] + rng.normal(0, 1, (4, 20))  # some that nearly coincide

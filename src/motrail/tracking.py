@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from motrail.config import Settings, TrackerSettings
     from motrail.detect.yolox import Detector
     from motrail.track.byte import ByteTracker
@@ -111,10 +114,12 @@ class VideoSink:
     def __init__(self, writer: VideoWriter, drawer: TrackDrawer) -> None:
         self._writer = writer
         self._drawer = drawer
+        self._picture: NDArray[np.uint8] | None = None
 
     def write(self, frame: Frame, tracks: Tracks) -> None:
         """Draw and write a frame."""
-        self._writer.write(self._drawer.draw(frame.image, tracks), frame.time)
+        self._picture = self._drawer.draw(frame.image, tracks, out=self._picture)
+        self._writer.write(self._picture, frame.time)
 
     def commit(self) -> None:
         """Give the file its name."""

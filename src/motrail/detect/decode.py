@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from motrail.boxes import cxcywh_to_xyxy, iou_xyxy
+from motrail.boxes import area_xyxy, cxcywh_to_xyxy, overlapping_pairs
 from motrail.errors import ModelError
 
 if TYPE_CHECKING:
@@ -121,14 +121,18 @@ def non_maximum_suppression(
     Returns:
         Mask of shape (n,).
     """
-    overlap = iou_xyxy(boxes_xyxy, boxes_xyxy) > threshold
-    overlap &= class_ids[:, None] == class_ids[None, :]
-    removes = np.triu(overlap, k=1)
+    columns = np.empty((5, len(boxes_xyxy)))
+    columns[:4] = boxes_xyxy.T
+    columns[4] = area_xyxy(boxes_xyxy)
+    better, worse, iou = overlapping_pairs(columns, columns, min_iou=threshold)
+    removes = (iou > threshold) & (better < worse) & (class_ids[better] == class_ids[worse])
+    better, worse = better[removes], worse[removes]
     stays: NDArray[np.bool_] = np.ones(len(boxes_xyxy), np.bool_)
     # Only a box that stays removes others. The best is settled from the start, and each round
     # settles at least one more, most of the time all of them.
     while True:
-        settled: NDArray[np.bool_] = np.logical_not(removes[stays].any(axis=0))
+        settled: NDArray[np.bool_] = np.ones(len(boxes_xyxy), np.bool_)
+        settled[worse[stays[better]]] = False
         if np.array_equal(settled, stays):
             return stays
         stays = settled

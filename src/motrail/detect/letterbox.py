@@ -19,6 +19,27 @@ if TYPE_CHECKING:
     from motrail.detect.bundle import InputSpec
 
 
+class Scratch:
+    """Memory that one thread prepares pictures in.
+
+    Attributes:
+        blob: The network input, float32, shape (1, 3, height, width).
+        resized: The scaled picture, uint8, shape (h, w, 3).
+        planes: Its channels, uint8, shape (h, w) each.
+    """
+
+    def __init__(self, blob: NDArray[np.float32]) -> None:
+        self.blob = blob
+        self.resized: NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
+        self.planes: list[NDArray[np.uint8]] = []
+
+    def fit(self, width: int, height: int) -> None:
+        """Make room for a scaled picture of this size."""
+        if self.resized.shape[:2] != (height, width):
+            self.resized = np.empty((height, width, 3), np.uint8)
+            self.planes = [np.empty((height, width), np.uint8) for _ in range(3)]
+
+
 class Letterbox:
     """Scales pictures to fit the input, from the top left corner, and pads the rest.
 
@@ -41,8 +62,18 @@ class Letterbox:
         ratio = min(self.height / height, self.width / width)
         return max(int(width * ratio), 1), max(int(height * ratio), 1)
 
-    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def new_scratch(self) -> Scratch:
+        """Memory for `apply`; fresh memory for every picture would cost more than the work."""
+        return Scratch(np.empty((1, 3, self.height, self.width), np.float32))
+
+    def apply(
+        self, image: NDArray[np.uint8], scratch: Scratch | None = None
+    ) -> NDArray[np.float32]:
         """BGR uint8 picture (h, w, 3) → float32 network input (1, 3, height, width).
+
+        Args:
+            image: The picture; not changed.
+            scratch: Memory to use again; the answer lies in it until the next call.
 
         Raises:
             DataError: The picture has another shape or type.
@@ -52,18 +83,18 @@ class Letterbox:
                 f"image: expected uint8 of shape (height, width, 3), "
                 f"found {image.dtype} of shape {image.shape}"
             )
+        scratch = scratch or self.new_scratch()
         width, height = self.size_inside(image.shape[1], image.shape[0])
-        if (height, width) != image.shape[:2]:
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-        blob = np.empty((1, 3, self.height, self.width), np.float32)
-        planes = cv2.split(image)
+        scratch.fit(width, height)
+        cv2.resize(image, (width, height), dst=scratch.resized, interpolation=cv2.INTER_LINEAR)
+        cv2.split(scratch.resized, scratch.planes)
         for channel, source in enumerate(self._planes):
-            plane = blob[0, channel]
+            plane = scratch.blob[0, channel]
             # A table look-up is the whole arithmetic in one pass.
-            cv2.LUT(planes[source], self._tables[channel], dst=plane[:height, :width])
+            cv2.LUT(scratch.planes[source], self._tables[channel], dst=plane[:height, :width])
             plane[height:] = self._pad[channel]
             plane[:height, width:] = self._pad[channel]
-        return blob
+        return scratch.blob
 
     def undo(self, boxes_xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
         """Boxes (n, 4) in pixels of the input → pixels of a picture of this width and height.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ class Detector:
         self._nms_threshold = _unit("nms_threshold", settings.nms_threshold)
         self._allowed = _allowed_classes(settings.classes, spec.classes)
         self._letterbox = Letterbox(spec.input)
+        self._of_thread = threading.local()
         self._grid = Grid(spec.input.height, spec.input.width, spec.output.strides)
         self._decoded = self._look_at_output(spec)
 
@@ -91,7 +93,9 @@ class Detector:
             DataError: The picture has another shape or type.
             ModelError: The network failed or answered with NaN.
         """
-        output = self._network.run(self._letterbox.apply(image))
+        if not hasattr(self._of_thread, "scratch"):
+            self._of_thread.scratch = self._letterbox.new_scratch()
+        output = self._network.run(self._letterbox.apply(image, self._of_thread.scratch))
         try:
             boxes, scores, class_ids = decode(
                 _one_picture(output),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from motrail.boxes import overlapping_pairs
 from motrail.errors import ConfigError
-from motrail.track.association import CLASS, match, overlapping_pairs, side
+from motrail.track.association import CLASS, match, side
 from motrail.track.kalman import (
     HEIGHT,
     POSITION,

@@ -95,16 +95,23 @@ class TrackDrawer:
                 color_lookup=by_track,
             )
 
-    def draw(self, image_bgr: NDArray[np.uint8], tracks: Tracks) -> NDArray[np.uint8]:
+    def draw(
+        self,
+        image_bgr: NDArray[np.uint8],
+        tracks: Tracks,
+        *,
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
         """Draw one frame's tracks. Call it for every frame in turn, also for empty ones.
 
         Args:
             image_bgr: Pixels, uint8, shape (height, width, 3), channels blue, green, red; not
                 changed.
             tracks: What to draw; boxes may leave the image.
+            out: Where to draw, of the same shape and type, to spare fresh memory for every frame.
 
         Returns:
-            A new image of the same shape.
+            `out`, or a new image of the same shape.
 
         Raises:
             DataError: The image has another shape or type than announced.
@@ -115,7 +122,11 @@ class TrackDrawer:
                 f"image: expected uint8 of shape {(height, width, 3)} (height, width, BGR), "
                 f"found {image_bgr.dtype} of shape {image_bgr.shape}"
             )
-        scene = image_bgr.copy()
+        if out is None:
+            scene = image_bgr.copy()
+        else:
+            scene = out
+            np.copyto(scene, image_bgr)
         rows = to_supervision(tracks)
         # OpenCV draws with 32-bit numbers; what lies that far out is not seen anyway.
         rows.xyxy = np.clip(rows.xyxy, [-width, -height] * 2, [2 * width, 2 * height] * 2)
