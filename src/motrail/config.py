@@ -109,7 +109,7 @@ class VideoSettings:
     stride: int = _setting(1, "Look at every n-th frame only.")
     crf: int = _setting(23, "Quality of the video written: 18 is fine, 28 is coarse and small.")
     encoder_preset: EncoderPreset = _setting(
-        "veryfast", "Speed of x264 against the size of the file."
+        "superfast", "Speed of x264 against the size of the file."
     )
     trail_seconds: float = _setting(1.0, "Length of the trail drawn behind each object.")
 

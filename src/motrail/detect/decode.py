@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from motrail.boxes import area_xyxy, cxcywh_to_xyxy, overlapping_pairs
+from motrail.boxes import cxcywh_to_xyxy, overlapping_pairs
 from motrail.errors import ModelError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def non_maximum_suppression(
     """
     columns = np.empty((5, len(boxes_xyxy)))
     columns[:4] = boxes_xyxy.T
-    columns[4] = area_xyxy(boxes_xyxy)
+    columns[4] = (columns[2] - columns[0]) * (columns[3] - columns[1])
     better, worse, iou = overlapping_pairs(columns, columns, min_iou=threshold)
     removes = (iou > threshold) & (better < worse) & (class_ids[better] == class_ids[worse])
     better, worse = better[removes], worse[removes]

@@ -63,7 +63,7 @@ class VideoWriter:
         height: int,
         frame_rate: float,
         crf: int = 23,
-        encoder_preset: str = "veryfast",
+        encoder_preset: str = "superfast",
         threads: int = 0,
     ) -> None:
         _check_settings(width, height, frame_rate, crf, encoder_preset, threads)

@@ -1,0 +1,57 @@
+# Everything happens in .venv, which is made on first use and left alone while it is up to date.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
+OUT ?=
+PRESET ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help track test proof lint format bench clean
+
+help:  ## Show what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("motrail needs Python 3.11 or newer; set PYTHON=… to one" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing motrail into $(VENV) …"
+	@$(PIP) -e '.[detect,video]'
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	@echo "Installing the tools for development …"
+	@$(PIP) -e '.[detect,video,dev]'
+	@touch $@
+
+$(VENV)/ready-bench: $(VENV)/ready-dev
+	@$(PIP) --no-deps trackers
+	@touch $@
+
+track: $(VENV)/ready  ## Track a video: make track VIDEO=… MODEL=… [PRESET=…] [OUT=…]
+	@test -n "$(VIDEO)" -a -n "$(MODEL)" || { echo 'usage: make track VIDEO=… MODEL=… [PRESET=…] [OUT=…]' >&2; exit 2; }
+	@$(BIN)/motrail track "$(VIDEO)" --model "$(MODEL)" $(if $(PRESET),--preset "$(PRESET)") $(if $(OUT),--output "$(OUT)")
+
+test: $(VENV)/ready-dev  ## Run the tests
+	@$(BIN)/pytest -q
+
+proof: $(VENV)/ready-bench  ## Run the checks at full size and print a table
+	@$(BIN)/pytest -q -m proof
+
+lint: $(VENV)/ready-dev  ## Check style, types and who imports whom
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+format: $(VENV)/ready-dev  ## Bring the source into shape
+	@$(BIN)/ruff check --quiet --fix
+	@$(BIN)/ruff format --quiet
+
+bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
+	@$(BIN)/python bench/tracker.py
+	@$(BIN)/python bench/track.py
+
+clean:  ## Remove the virtual environment and all caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache
