@@ -217,6 +217,8 @@ def _validated(content: dict[str, Any], path: Path) -> ModelSpec:
 def _spec_error(error: ValidationError, path: Path | str) -> ModelError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "content"
+    if first["type"] == "value_error":
+        return ModelError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}")
     return ModelError(f"{path}: {where}: {first['msg']}, found {str(first['input'])[:80]!r}")
 
 

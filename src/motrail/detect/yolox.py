@@ -13,7 +13,7 @@ from motrail.detect import bundle as bundles
 from motrail.detect.decode import Grid, decode, is_decoded
 from motrail.detect.letterbox import Letterbox
 from motrail.detect.onnx import open_network
-from motrail.detect.zoo import fetch, is_zoo_name, zoo_model
+from motrail.detect.zoo import fetch, zoo_model
 from motrail.errors import ConfigError, ModelError
 from motrail.types import Detections
 
@@ -122,9 +122,11 @@ def find_bundle(
         ModelError: There is no such model, or it could not be fetched.
     """
     name = str(model)
-    if is_zoo_name(name) and not Path(name).exists():
-        return bundles.read_bundle(fetch(name, progress=progress)), zoo_model(name).preset
-    return bundles.read_bundle(Path(name)), None
+    path = Path(name)
+    if not path.exists() and not path.suffix and len(path.parts) == 1:  # no path, but a name
+        preset = zoo_model(name).preset
+        return bundles.read_bundle(fetch(name, progress=progress)), preset
+    return bundles.read_bundle(path), None
 
 
 def load_detector(
