@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +65,8 @@ def track_command(
     as_json
         Print the summary as one JSON document.
     """
+    # Its imports take as long as the network does to load; the two can go side by side.
+    threading.Thread(target=import_module, args=("motrail.track.byte",), daemon=True).start()
     from motrail.detect.yolox import find_bundle, open_detector
     from motrail.tracking import track_source
     from motrail.video.read import open_source

@@ -13,7 +13,6 @@ from motrail.detect import bundle as bundles
 from motrail.detect.decode import Grid, decode, is_decoded
 from motrail.detect.letterbox import Letterbox
 from motrail.detect.onnx import open_network
-from motrail.detect.zoo import fetch, zoo_model
 from motrail.errors import ConfigError, ModelError
 from motrail.types import Detections
 
@@ -124,6 +123,8 @@ def find_bundle(
     name = str(model)
     path = Path(name)
     if not path.exists() and not path.suffix and len(path.parts) == 1:  # no path, but a name
+        from motrail.detect.zoo import fetch, zoo_model
+
         preset = zoo_model(name).preset
         return bundles.read_bundle(fetch(name, progress=progress)), preset
     return bundles.read_bundle(path), None

@@ -1,0 +1,6 @@
+"""`python -m motrail`."""
+
+from motrail.cli import main
+
+if __name__ == "__main__":
+    main()
