@@ -103,19 +103,17 @@ def track_command(
 
 def _print_summary(summary: Summary, settings: Settings) -> None:
     seconds = summary.mean_length * settings.video.stride / summary.frame_rate
-    lines: dict[str, Any] = {
-        "frames": f"{summary.frames} in {summary.seconds:.1f} s, "
-        f"{summary.frames_per_second:.1f} fps on {summary.device}",
-        "tracks": f"{summary.tracks}, seen in {summary.mean_length:.1f} frames "
-        f"({seconds:.1f} s) on average",
-        "broken": f"{summary.broken_frames} frames could not be decoded"
-        if summary.broken_frames
-        else None,
-        **summary.files,
-    }
-    for name, text in lines.items():
-        if text is not None:
-            print(f"{name:>7}  {text}")
+    speed = f"{summary.seconds:.1f} s, {summary.frames_per_second:.1f} fps on {summary.device}"
+    length = f"{summary.mean_length:.1f} frames ({seconds:.1f} s)"
+    lines = [
+        ("frames", f"{summary.frames} in {speed}"),
+        ("tracks", f"{summary.tracks}, seen in {length} on average"),
+    ]
+    if summary.broken_frames:
+        lines.append(("broken", f"{summary.broken_frames} frames could not be decoded"))
+    lines += [("written", path) for path in summary.files.values()]
+    for name, text in lines:
+        print(f"{name:>7}  {text}")
     if not summary.tracks:
         print(_why_nothing(summary, settings), file=sys.stderr)
 
