@@ -295,6 +295,29 @@ def test_the_other_preprocessing_gives_nothing(data: Path, tmp_path: Path) -> No
     assert len(load_detector(model, other).detect(image)) == 0
 
 
+def test_openvino_sees_the_same(data: Path) -> None:
+    pytest.importorskip("openvino")
+    path = data / "mot17_mini" / "MOT17-09-FRCNN" / "img1" / "000001.jpg"
+    image = decode_image(path.read_bytes(), path.name)
+    model = data / "models" / "bytetrack_nano.onnx"
+    settings = {"preset": "bytetrack", "score_threshold": 0.3}
+    here = load_detector(model, DetectorSettings(**settings)).detect(image)  # type: ignore[arg-type]
+    there = load_detector(model, DetectorSettings(**settings, device="openvino"))  # type: ignore[arg-type]
+    assert there.device == "openvino"
+    found = there.detect(image)
+    assert len(found) == len(here) > 5
+    np.testing.assert_allclose(found.boxes_xyxy, here.boxes_xyxy, atol=0.1)
+    np.testing.assert_allclose(found.scores, here.scores, atol=1e-3)
+
+
+def test_openvino_refuses_what_is_no_network(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    bundle = write_bundle(tmp_path / "b")
+    (bundle / "model.onnx").write_bytes(b"not a network")
+    with pytest.raises(ModelError, match="expected an ONNX network"):
+        load_detector(bundle, DetectorSettings(device="openvino"))
+
+
 def test_coco_names(data: Path) -> None:
     detector = load_detector(data / "models" / "yolox_nano.onnx", DetectorSettings(preset="yolox"))
     assert detector.class_names == COCO_CLASSES
