@@ -15,6 +15,8 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
+from motrail.errors import ModelError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
@@ -74,9 +76,19 @@ def track(
 
     Yields:
         Each frame with what was detected and tracked in it.
+
+    Raises:
+        ModelError: The network failed or answered with NaN; the message names the frame.
     """
+
+    def detect(frame: Frame) -> Detections:
+        try:
+            return detector.detect(frame.image)
+        except ModelError as error:
+            raise ModelError(f"frame {frame.number}: {error}") from None
+
     last: int | None = None
-    found = in_order(lambda frame: detector.detect(frame.image), ahead(frames), detector.workers)
+    found = in_order(detect, ahead(frames), detector.workers)
     with contextlib.closing(found):  # type: ignore[type-var]
         for frame, detections in found:
             step = 1 if last is None else frame.number - last

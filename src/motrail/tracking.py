@@ -62,6 +62,7 @@ class Summary:
     broken_frames: int = 0
     truncated: str | None = None
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    _given: bytearray = dataclasses.field(default_factory=bytearray, init=False, repr=False)
 
     @property
     def frames_per_second(self) -> float:
@@ -76,15 +77,20 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         content = dataclasses.asdict(self)
+        del content["_given"]
         content["frames_per_second"] = self.frames_per_second
         content["mean_length"] = self.mean_length
         return content
 
     def count(self, detections: Detections, tracks: Tracks) -> None:
-        """Take one frame into account. Ids are given in order, so the highest is their number."""
+        """Take one frame into account."""
         self.frames += 1
         self.boxes += len(tracks)
-        self.tracks = max(self.tracks, int(tracks.ids.max(initial=0)))
+        # A byte for each id, which count from 1: little even for a very long video.
+        self._given.extend(bytes(max(int(tracks.ids.max(initial=0)) - len(self._given), 0)))
+        for index in (tracks.ids - 1).tolist():
+            self.tracks += not self._given[index]
+            self._given[index] = 1
         if len(detections):
             self.best_score = max(self.best_score or 0.0, float(detections.scores.max()))
 

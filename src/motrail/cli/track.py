@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import threading
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+import motrail
 from motrail.cli.progress import download_progress, frames_progress
 from motrail.cli.settings import flags_of, resolve_settings
 
@@ -91,7 +93,9 @@ def track_command(
             progress=progress,
         )
     if as_json:
-        json.dump(summary.as_dict(), sys.stdout, indent=2)
+        made_by = {"version": motrail.__version__, "model": model}
+        document = summary.as_dict() | made_by | {"settings": dataclasses.asdict(settings)}
+        json.dump(document, sys.stdout, indent=2)
         print()
     else:
         _print_summary(summary, settings)
