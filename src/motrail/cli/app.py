@@ -29,6 +29,7 @@ app = App(
     help_epilogue=EXIT_CODES,
     version=lambda: str(motrail.__version__),
     help_format="markdown",
+    suppress_keyboard_interrupt=False,
     console=Console(soft_wrap=False),
     error_console=Console(stderr=True),
 )
