@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
+from rich.text import Text
 
 import motrail
 from motrail.cli.config import config_app
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+INTERRUPTED = 130
 EXIT_CODES = (
     "Exit codes: 0 done, 1 failed, 2 wrong use, 3 partly done (it says which part), "
     "130 interrupted. Add --debug to any command to see where an error came from."
@@ -60,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _report(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _report("interrupted; nothing was left half-written", 130)
+        return _report("interrupted; nothing was left half-written", INTERRUPTED)
     except BrokenPipeError:
         # Who read our output has gone; the interpreter must not try to flush it again.
         sys.stdout = None
@@ -74,11 +76,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _report(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    Console(stderr=True, soft_wrap=True, highlight=False).print(
-        "[bold red]error:[/] " if code != 130 else "", end=""
-    )
-    print(line, file=sys.stderr)
+    line = Text(" ".join(message.split()))
+    if code != INTERRUPTED:
+        line = Text.assemble(("error: ", "bold red"), line)
+    Console(stderr=True, soft_wrap=True).print(line)
     return code
 
 

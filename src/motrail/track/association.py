@@ -179,10 +179,17 @@ def _assign_exactly(
     rows: NDArray[np.intp], columns: NDArray[np.intp], gain: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Solve what is left as a dense assignment problem."""
-    row_ids, row = np.unique(rows, return_inverse=True)
-    column_ids, column = np.unique(columns, return_inverse=True)
+    row_ids, row = _renumber(rows)
+    column_ids, column = _renumber(columns)
     cost = np.zeros((len(row_ids), len(column_ids)))
     cost[row, column] = -gain
     r, c = linear_sum_assignment(cost)
     kept = cost[r, c] < 0
     return row_ids[r[kept]], column_ids[c[kept]]
+
+
+def _renumber(lines: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The lines that occur, ascending, and the place of each entry among them."""
+    occurs = np.bincount(lines) > 0
+    place = np.cumsum(occurs) - 1
+    return occurs.nonzero()[0], place[lines]
