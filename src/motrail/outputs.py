@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +15,7 @@ from motrail.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder with -o",
@@ -56,33 +59,58 @@ def output_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-class WholeFile:
-    """A file that takes its name only when it is finished.
+class WholeOutput(ABC):
+    """Something written that appears when it is finished, or not at all.
 
-    Write to `temporary`; `commit` moves it to `path`, `discard` deletes it. As a context manager it
-    commits at a normal end and discards when an exception passes through.
+    As a context manager it commits at a normal end and discards when an exception passes through.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        # The ending stays, because some writers choose the format by it.
-        self.temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}{self.path.suffix}")
-
+    @abstractmethod
     def commit(self) -> None:
-        """Give the finished file its name, replacing what was there."""
-        with writing(self.path):
-            self.temporary.replace(self.path)
+        """Finish, and let it appear under its name."""
 
+    @abstractmethod
     def discard(self) -> None:
-        """Remove what was written so far; nothing happens if there is nothing."""
-        with contextlib.suppress(OSError):
-            self.temporary.unlink()
+        """Leave nothing behind. Never raises; harmless after `commit`."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.commit()
-        else:
-            self.discard()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        finished = False
+        try:
+            if kind is None:
+                self.commit()
+                finished = True
+        finally:
+            if not finished:
+                self.discard()
+
+
+class WholeFile(WholeOutput):
+    """A file: write to `temporary`, which `commit` moves to `path`, replacing what was there."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        # The ending stays, because some writers choose the format by it.
+        unique = f".{self.path.stem}.{secrets.token_hex(4)}{self.path.suffix}"
+        self.temporary = self.path.with_name(unique)
+
+    def commit(self) -> None:
+        """Give the finished file its name.
+
+        Raises:
+            OutputError: It cannot be renamed.
+        """
+        with writing(self.path):
+            self.temporary.replace(self.path)
+
+    def discard(self) -> None:
+        """Remove what was written so far."""
+        with contextlib.suppress(OSError):
+            self.temporary.unlink()

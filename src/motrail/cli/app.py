@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         if debug:
             raise
-        return _report(f"{error}; see motrail --help", 2)
+        return _report(f"{str(error).rstrip('.')}; see motrail --help", 2)
     except MotrailError as error:
         if debug:
             raise

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from motrail.errors import ConfigError, FormatError
-from motrail.outputs import WholeFile, writing
+from motrail.outputs import WholeFile, WholeOutput, writing
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-    from types import TracebackType
-    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -47,7 +45,7 @@ class TrackRows(NamedTuple):
     visibility: NDArray[np.float64]
 
 
-class TrackFileWriter:
+class TrackFileWriter(WholeOutput):
     """Writes a track file; it takes its name when the writing ends without an error.
 
     Boxes have 2 decimals, scores 4.
@@ -100,24 +98,6 @@ class TrackFileWriter:
             pass  # what could not be flushed is thrown away all the same
         finally:
             self._whole.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self.discard()
-            return
-        try:
-            self.commit()
-        except BaseException:
-            self.discard()
-            raise
 
 
 def read_tracks(path: str | os.PathLike[str]) -> TrackRows:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from motrail.errors import ConfigError, DataError, MissingExtraError, VideoError
-from motrail.outputs import WholeFile, output_error
+from motrail.outputs import WholeFile, WholeOutput, output_error
 
 try:
     import av
@@ -23,7 +23,6 @@ except ImportError as _error:
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import TracebackType
 
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
@@ -33,7 +32,7 @@ _TICKS = 90_000
 _MAX_SIDE = 16_384
 
 
-class VideoWriter:
+class VideoWriter(WholeOutput):
     """Writes BGR images as H.264 in mp4: `path` appears whole at the end, or not at all.
 
     The picture keeps its exact size: 4:2:0 where both sides are even, 4:4:4 where one is odd (which
@@ -204,20 +203,6 @@ class VideoWriter:
                 f"({getattr(error, 'strerror', None) or error}); expected it to take "
                 f"{self.width}x{self.height} pixels at {self.frame_rate:g} frames per second"
             ) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self.discard()
-        elif self._open:
-            self.commit()
 
 
 _PRESETS = (
