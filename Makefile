@@ -37,7 +37,9 @@ test: $(VENV)/ready-dev  ## Run the tests
 	@$(BIN)/pytest -q
 
 proof: $(VENV)/ready-bench  ## Run the checks at full size and print a table
-	@$(BIN)/pytest -q -m proof
+	@$(BIN)/pytest -q -m 'proof or both'
+	@$(BIN)/python bench/tracker.py
+	@$(BIN)/python bench/track.py
 
 lint: $(VENV)/ready-dev  ## Check style, types and who imports whom
 	@$(BIN)/ruff check --quiet

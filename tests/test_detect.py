@@ -262,6 +262,7 @@ def test_settings_out_of_range(tmp_path: Path, settings: dict[str, Any], message
 # --- real networks --------------------------------------------------------------------------------
 
 
+@pytest.mark.both
 def test_precision_and_recall_on_real_frames(data: Path, prove: Prove) -> None:
     detector = load_detector(data / "models" / "bytetrack_nano.onnx", BYTETRACK)
     right = found = there = 0

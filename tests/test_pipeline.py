@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,6 +89,22 @@ def test_only_a_few_frames_are_under_way() -> None:
     results.close()  # type: ignore[attr-defined]
 
 
+def test_memory_does_not_grow_with_the_length() -> None:
+    def peak(count: int) -> int:
+        big = (Frame(n, np.zeros((200, 300, 3), np.uint8), n / 25) for n in range(1, count + 1))
+        tracemalloc.start()
+        try:
+            with Sinks([Background(Recorder(keep=False))]) as sinks:
+                for frame, _, tracks in track(big, OneBox(), ByteTracker()):
+                    sinks.write(frame, tracks)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(20)  # what is imported and set up once
+    assert peak(600) < 1.15 * peak(60)
+
+
 class BadReader(Exception):
     """The source failed."""
 
@@ -149,16 +166,17 @@ def test_in_order_with_nothing() -> None:
 class Recorder:
     """A sink that remembers."""
 
-    def __init__(self, fail_at: int = -1, fail_commit: bool = False) -> None:
+    def __init__(self, fail_at: int = -1, fail_commit: bool = False, keep: bool = True) -> None:
         self.numbers: list[int] = []
         self.end = ""
-        self.fail_at, self.fail_commit = fail_at, fail_commit
+        self.fail_at, self.fail_commit, self.keep = fail_at, fail_commit, keep
 
     def write(self, frame: Frame, tracks: Tracks) -> None:
         if frame.number == self.fail_at:
             raise OSError("disk full")
         time.sleep(0.001)
-        self.numbers.append(frame.number)
+        if self.keep:
+            self.numbers.append(frame.number)
 
     def commit(self) -> None:
         if self.fail_commit:
