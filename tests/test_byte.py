@@ -383,7 +383,7 @@ def test_same_detections_in_another_order_give_the_same_tracks() -> None:
         ({"match_threshold": float("nan")}, "match_threshold: expected from 0 to 1"),
         ({"lost_frames": -1}, "lost_frames: expected 0 or more, found -1"),
         ({"lost_seconds": 1.0}, "lost_seconds: needs frame_rate"),
-        ({"lost_seconds": 1.0, "frame_rate": 0}, "lost_seconds: needs frame_rate"),
+        ({"lost_seconds": 1.0, "frame_rate": 0}, "frame_rate: expected from 1e-06"),
         ({"class_mode": "both"}, "class_mode: expected 'separate', 'vote' or 'ignore'"),
         ({"min_box_area": -1}, "min_box_area"),
         ({"max_aspect_ratio": -1}, "max_aspect_ratio"),

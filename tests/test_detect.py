@@ -250,7 +250,7 @@ def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     [
         ({"score_threshold": 1.5}, "score_threshold: expected from 0 to 1"),
         ({"nms_threshold": -0.1}, "nms_threshold: expected from 0 to 1"),
-        ({"workers": 0}, "workers: expected 1 or more"),
+        ({"workers": 0}, "workers: expected from 1 to 1024, found 0"),
         ({"classes": ()}, "classes: expected at least one name"),
     ],
 )

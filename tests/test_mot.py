@@ -8,7 +8,7 @@ import pytest
 
 from motrail import Tracks
 from motrail.errors import ConfigError, FormatError, OutputError
-from motrail.formats.mot import TrackFileWriter, check_labels, read_tracks, write_labels
+from motrail.formats.mot import LabelsFile, TrackFileWriter, check_labels, read_tracks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,10 +95,14 @@ def test_faults_are_named_with_their_line(tmp_path: Path, line: str, message: st
 
 
 def test_labels(tmp_path: Path) -> None:
-    path = write_labels(tmp_path, ["person", "sports ball"])
+    path = tmp_path / "labels.txt"
+    with LabelsFile(tmp_path, ["person", "sports ball"]):
+        assert not path.exists()
     assert path.read_text() == "person\nsports ball\n"
-    assert write_labels(tmp_path, ["person", "sports ball"]) == path
+    with LabelsFile(tmp_path, ["person", "sports ball"]):
+        pass
     check_labels(tmp_path, ["person", "sports ball"])
     with pytest.raises(ConfigError, match="names other classes than this model"):
-        write_labels(tmp_path, ["person"])
+        LabelsFile(tmp_path, ["person"])
     assert path.read_text() == "person\nsports ball\n"
+    assert list(tmp_path.iterdir()) == [path]

@@ -86,7 +86,7 @@ def test_only_a_few_frames_are_under_way() -> None:
         assert produced - consumed < 3 + 2 * OneBox.workers + 3
         if consumed == 100:
             break
-    results.close()  # type: ignore[attr-defined]
+    results.close()
 
 
 def test_memory_does_not_grow_with_the_length() -> None:
@@ -155,7 +155,7 @@ def test_leaving_early_closes_the_source() -> None:
 
     items = ahead(source())
     assert next(items) == 0
-    items.close()  # type: ignore[attr-defined]
+    items.close()
     assert closed.is_set()
 
 
@@ -166,10 +166,18 @@ def test_in_order_with_nothing() -> None:
 class Recorder:
     """A sink that remembers."""
 
-    def __init__(self, fail_at: int = -1, fail_commit: bool = False, keep: bool = True) -> None:
+    def __init__(
+        self,
+        fail_at: int = -1,
+        *,
+        fail_finish: bool = False,
+        fail_commit: bool = False,
+        keep: bool = True,
+    ) -> None:
         self.numbers: list[int] = []
         self.end = ""
-        self.fail_at, self.fail_commit, self.keep = fail_at, fail_commit, keep
+        self.fail_at, self.keep = fail_at, keep
+        self.fail_finish, self.fail_commit = fail_finish, fail_commit
 
     def write(self, frame: Frame, tracks: Tracks) -> None:
         if frame.number == self.fail_at:
@@ -178,9 +186,15 @@ class Recorder:
         if self.keep:
             self.numbers.append(frame.number)
 
+    def finish(self) -> None:
+        if self.fail_finish:
+            raise OSError("disk full at the end")
+        self.end = "finished"
+
     def commit(self) -> None:
         if self.fail_commit:
             raise OSError("no rename")
+        assert self.end == "finished"
         self.end = "committed"
 
     def discard(self) -> None:
@@ -210,6 +224,13 @@ def test_an_error_at_the_end_discards_what_is_not_finished() -> None:
     with pytest.raises(OSError, match="no rename"), Sinks([first, bad, last]):
         pass
     assert (first.end, bad.end, last.end) == ("committed", "discarded", "discarded")
+
+
+def test_nothing_appears_when_one_cannot_be_finished() -> None:
+    first, bad = Recorder(), Recorder(fail_finish=True)
+    with pytest.raises(OSError, match="disk full at the end"), Sinks([Background(first), bad]):
+        pass
+    assert (first.end, bad.end) == ("discarded", "discarded")
 
 
 def test_a_sink_that_cannot_be_made_discards_the_others() -> None:

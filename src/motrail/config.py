@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from motrail.errors import ConfigError, FormatError
 
@@ -34,6 +35,12 @@ OTHER_VARIABLES = {
     "MOTRAIL_ZOO_URL": "address to fetch models of the zoo from, in place of the official one",
     "MOTRAIL_TEST_DATA": "folder of the footage that the project's own tests use",
 }
+
+
+def _within(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        limits = f"from {low} to {high}" if high < math.inf else f"{low} or more"
+        raise ConfigError(f"{name}: expected {limits}, found {value}")
 
 
 def _setting(default: Any, about: str) -> Any:
@@ -63,6 +70,13 @@ class DetectorSettings:
     classes: tuple[str, ...] | None = _setting(
         None, "Names of the classes to follow, separated by commas; all if unset."
     )
+
+    def __post_init__(self) -> None:
+        _within("score_threshold", self.score_threshold, 0, 1)
+        _within("nms_threshold", self.nms_threshold, 0, 1)
+        _within("workers", self.workers, 1, 1024)
+        if self.classes is not None and not self.classes:
+            raise ConfigError("classes: expected at least one name")
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,28 @@ class TrackerSettings:
         None, "Boxes with a larger width / height are not given out."
     )
 
+    def __post_init__(self) -> None:
+        _within("high_threshold", self.high_threshold, 0, 1)
+        _within("low_threshold", self.low_threshold, 0, 1)
+        if self.low_threshold > self.high_threshold:
+            raise ConfigError(
+                f"low_threshold: expected at most high_threshold ({self.high_threshold}), "
+                f"found {self.low_threshold}"
+            )
+        _within("new_track_threshold", self.new_track_threshold, 0, math.inf)
+        _within("match_threshold", self.match_threshold, 0, 1)
+        _within("second_match_threshold", self.second_match_threshold, 0, 1)
+        _within("unconfirmed_match_threshold", self.unconfirmed_match_threshold, 0, 1)
+        _within("lost_frames", self.lost_frames, 0, math.inf)
+        _within("lost_seconds", self.lost_seconds, 0, 1e9)
+        _within("frame_rate", self.frame_rate, 1e-6, 1e6)
+        _within("min_box_area", self.min_box_area, 0, math.inf)
+        _within("max_aspect_ratio", self.max_aspect_ratio, 0, math.inf)
+        if self.class_mode not in get_args(ClassMode):
+            raise ConfigError(
+                f"class_mode: expected 'separate', 'vote' or 'ignore', found {self.class_mode!r}"
+            )
+
 
 @dataclass(frozen=True)
 class VideoSettings:
@@ -112,6 +148,13 @@ class VideoSettings:
         "superfast", "Speed of x264 against the size of the file."
     )
     trail_seconds: float = _setting(1.0, "Length of the trail drawn behind each object.")
+
+    def __post_init__(self) -> None:
+        _within("start", self.start, 1, math.inf)
+        _within("end", self.end, self.start, math.inf)
+        _within("stride", self.stride, 1, math.inf)
+        _within("crf", self.crf, 0, 51)
+        _within("trail_seconds", self.trail_seconds, 0, 3600)
 
 
 @dataclass(frozen=True)

@@ -64,11 +64,15 @@ class MissingExtraError(MotrailError, ImportError):
     Args:
         package: The import that failed.
         extra: The extra of motrail that brings it.
+        cause: How it failed. A package that is there and cannot be loaded is another trouble.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f'{package!r} is needed for this and not installed; run: pip install "motrail[{extra}]"'
-        )
+    def __init__(self, package: str, extra: str, cause: ImportError | None = None) -> None:
+        install = f'run: pip install "motrail[{extra}]"'
+        if cause is None or isinstance(cause, ModuleNotFoundError):
+            message = f"{package!r} is needed for this and not installed; {install}"
+        else:
+            message = f"{package!r} is installed and cannot be loaded: {cause}"
+        super().__init__(message)
         self.package = package
         self.extra = extra

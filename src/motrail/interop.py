@@ -34,7 +34,7 @@ def to_supervision(detections_or_tracks: Detections | Tracks) -> supervision.Det
     try:
         import supervision as sv
     except ImportError as error:
-        raise MissingExtraError("supervision", "video") from error
+        raise MissingExtraError("supervision", "video", error) from error
     rows = detections_or_tracks
     converted = sv.Detections(
         xyxy=rows.boxes_xyxy.copy(),

@@ -66,8 +66,12 @@ class WholeOutput(ABC):
     """
 
     @abstractmethod
+    def finish(self) -> None:
+        """Write what is still to be written, under another name. Whatever can fail, fails here."""
+
+    @abstractmethod
     def commit(self) -> None:
-        """Finish, and let it appear under its name."""
+        """Finish if need be, and let it appear under its name."""
 
     @abstractmethod
     def discard(self) -> None:
@@ -97,9 +101,11 @@ class WholeFile(WholeOutput):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        # The ending stays, because some writers choose the format by it.
-        unique = f".{self.path.stem}.{secrets.token_hex(4)}{self.path.suffix}"
-        self.temporary = self.path.with_name(unique)
+        # Short, because the name itself may be as long as the disk allows.
+        self.temporary = self.path.with_name(f".{secrets.token_hex(8)}")
+
+    def finish(self) -> None:
+        """Nothing is left to be written."""
 
     def commit(self) -> None:
         """Give the finished file its name.

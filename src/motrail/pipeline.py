@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from motrail.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from types import TracebackType
 
     import numpy as np
@@ -57,8 +57,11 @@ class Sink(Protocol):
     def write(self, frame: Frame, tracks: Tracks) -> None:
         """Take the next frame."""
 
+    def finish(self) -> None:
+        """All frames are there: write what is still to be written."""
+
     def commit(self) -> None:
-        """All frames are there: finish."""
+        """Let the finished result appear."""
 
     def discard(self) -> None:
         """Something failed: leave nothing behind. Never raises, may be called at any time."""
@@ -66,7 +69,7 @@ class Sink(Protocol):
 
 def track(
     frames: Iterable[Frame], detector: Detector, tracker: Tracker
-) -> Iterator[tuple[Frame, Detections, Tracks]]:
+) -> Generator[tuple[Frame, Detections, Tracks]]:
     """Run the loop.
 
     Args:
@@ -89,14 +92,14 @@ def track(
 
     last: int | None = None
     found = in_order(detect, ahead(frames), detector.workers)
-    with contextlib.closing(found):  # type: ignore[type-var]
+    with contextlib.closing(found):
         for frame, detections in found:
             step = 1 if last is None else frame.number - last
             last = frame.number
             yield frame, detections, tracker.update(detections, step=step)
 
 
-def ahead(items: Iterable[T], depth: int = _FRAMES_AHEAD) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = _FRAMES_AHEAD) -> Generator[T]:
     """Take items from another thread, which works up to `depth` of them ahead."""
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
     unwanted = threading.Event()
@@ -132,7 +135,7 @@ def ahead(items: Iterable[T], depth: int = _FRAMES_AHEAD) -> Iterator[T]:
         thread.join()
 
 
-def in_order(work: Callable[[T], R], items: Iterator[T], workers: int) -> Iterator[tuple[T, R]]:
+def in_order(work: Callable[[T], R], items: Iterator[T], workers: int) -> Generator[tuple[T, R]]:
     """Apply `work` to items in several threads; the answers come in the order of the items."""
     waiting: deque[tuple[T, Future[R]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="motrail-detect")
@@ -152,7 +155,10 @@ def in_order(work: Callable[[T], R], items: Iterator[T], workers: int) -> Iterat
 
 
 class Sinks:
-    """Several sinks as a context manager: all are committed at a normal end, else discarded."""
+    """Several sinks as a context manager: all results appear at a normal end, else none.
+
+    First all are finished, which may fail; then they are committed, which is a mere renaming.
+    """
 
     def __init__(self, sinks: Iterable[Sink]) -> None:
         self._sinks: list[Sink] = []
@@ -180,6 +186,8 @@ class Sinks:
         done = 0
         try:
             if kind is None:
+                for sink in self._sinks:
+                    sink.finish()
                 for sink in self._sinks:
                     sink.commit()
                     done += 1
@@ -222,11 +230,15 @@ class Background:
         _put(self._queue, (frame, tracks), self._unwanted)
         self._raise()
 
-    def commit(self) -> None:
+    def finish(self) -> None:
         """Wait for the frames on their way, then finish the sink."""
         _put(self._queue, None, self._unwanted)
         self._thread.join()
         self._raise()
+        self._sink.finish()
+
+    def commit(self) -> None:
+        """Let the result of the sink appear."""
         self._sink.commit()
 
     def discard(self) -> None:

@@ -6,16 +6,17 @@ import contextlib
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from motrail.errors import ConfigError
-from motrail.formats.mot import TrackFileWriter, check_labels, write_labels
-from motrail.outputs import output_folder
+from motrail.errors import ConfigError, OutputError
+from motrail.formats.mot import LabelsFile, TrackFileWriter, check_labels
+from motrail.outputs import WholeOutput, output_folder
 from motrail.pipeline import Background, Sink, Sinks, track
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    import os
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from motrail.video.draw import TrackDrawer
     from motrail.video.source import Source
     from motrail.video.write import VideoWriter
+
+F = TypeVar("F", bound=WholeOutput)
 
 
 @dataclass
@@ -95,15 +98,18 @@ class Summary:
             self.best_score = max(self.best_score or 0.0, float(detections.scores.max()))
 
 
-class TrackFileSink:
-    """Writes tracks to a track file."""
+class FileSink(Generic[F]):
+    """A sink that ends in a file; what happens to a frame is up to the subclass."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = TrackFileWriter(path)
+    def __init__(self, file: F) -> None:
+        self._file = file
 
     def write(self, frame: Frame, tracks: Tracks) -> None:
-        """Add the rows of a frame."""
-        self._file.write(frame.number, tracks)
+        """Nothing for each frame."""
+
+    def finish(self) -> None:
+        """Write what is still to be written."""
+        self._file.finish()
 
     def commit(self) -> None:
         """Give the file its name."""
@@ -114,26 +120,26 @@ class TrackFileSink:
         self._file.discard()
 
 
-class VideoSink:
+class TrackFileSink(FileSink[TrackFileWriter]):
+    """Writes tracks to a track file."""
+
+    def write(self, frame: Frame, tracks: Tracks) -> None:
+        """Add the rows of a frame."""
+        self._file.write(frame.number, tracks)
+
+
+class VideoSink(FileSink["VideoWriter"]):
     """Draws tracks into frames and writes them to a video."""
 
     def __init__(self, writer: VideoWriter, drawer: TrackDrawer) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._drawer = drawer
         self._picture: NDArray[np.uint8] | None = None
 
     def write(self, frame: Frame, tracks: Tracks) -> None:
         """Draw and write a frame."""
         self._picture = self._drawer.draw(frame.image, tracks, out=self._picture)
-        self._writer.write(self._picture, frame.time)
-
-    def commit(self) -> None:
-        """Give the file its name."""
-        self._writer.commit()
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        self._writer.discard()
+        self._file.write(self._picture, frame.time)
 
 
 def make_tracker(settings: TrackerSettings, frame_rate: float) -> ByteTracker:
@@ -153,6 +159,7 @@ def track_source(
     output: Path,
     *,
     video: bool = True,
+    keep: Iterable[str | os.PathLike[str]] = (),
     progress: Callable[[Summary], None] | None = None,
 ) -> Summary:
     """Track a source into a folder.
@@ -163,37 +170,63 @@ def track_source(
         settings: All settings.
         output: Folder for `<source>.txt`, `labels.txt` and, with `video`, `<source>.mp4`.
         video: Whether to write the video.
+        keep: Files that no result may take the place of, besides the source.
         progress: Called after every frame.
 
     Raises:
         ConfigError: The folder has the results of a model with other classes, or a result would
-            overwrite the source.
+            take the place of the source, of a file to keep or of another result.
         MotrailError: Anything else that went wrong; nothing is left half-written.
     """
-    folder = output_folder(output)
-    check_labels(folder, detector.class_names)
-    paths = {"tracks": folder / f"{source.name}.txt"}
-    if video:
-        paths["video"] = folder / f"{source.name}.mp4"
-    for path in paths.values():
-        if source.reads(path):
-            raise ConfigError(f"{path}: is the source itself; choose another folder with -o")
+    paths = _paths(source, output_folder(output), keep, video=video)
+    check_labels(paths["labels"].parent, detector.class_names)
     summary = Summary(source.name, detector.device, source.width, source.height, source.frame_rate)
     tracker = make_tracker(settings.tracker, source.frame_rate)
     start = time.perf_counter()
-    with one_opencv_thread(), source, Sinks(_sinks(paths, source, detector, settings)) as sinks:
-        with contextlib.closing(track(source, detector, tracker)) as results:  # type: ignore[type-var]
-            for frame, detections, tracks in results:
-                sinks.write(frame, tracks)
-                summary.count(detections, tracks)
-                summary.seconds = time.perf_counter() - start
-                if progress is not None:
-                    progress(summary)
-        paths["labels"] = write_labels(folder, detector.class_names)
+    with (
+        one_opencv_thread(),
+        source,
+        Sinks(_sinks(paths, source, detector, settings)) as sinks,
+        contextlib.closing(track(source, detector, tracker)) as results,
+    ):
+        for frame, detections, tracks in results:
+            sinks.write(frame, tracks)
+            summary.count(detections, tracks)
+            summary.seconds = time.perf_counter() - start
+            if progress is not None:
+                progress(summary)
     summary.seconds = time.perf_counter() - start
     summary.broken_frames, summary.truncated = source.broken, source.truncated
     summary.files = {name: str(path) for name, path in sorted(paths.items())}
     return summary
+
+
+def _paths(
+    source: Source, folder: Path, keep: Iterable[str | os.PathLike[str]], *, video: bool
+) -> dict[str, Path]:
+    """Where the results go, seen to be free."""
+    paths = {"labels": folder / "labels.txt", "tracks": folder / f"{source.name}.txt"}
+    if video:
+        paths["video"] = folder / f"{source.name}.mp4"
+    if paths["tracks"] == paths["labels"]:
+        raise ConfigError(
+            f"{paths['labels']}: holds the names of the classes, so the tracks of a source called "
+            "'labels' have no place; rename the source"
+        )
+    for path in paths.values():
+        if path.is_dir():
+            raise OutputError(
+                f"{path}: cannot be written: there is a folder of that name where a file is needed"
+            )
+        if source.reads(path):
+            raise ConfigError(f"{path}: is the source itself; choose another folder with -o")
+        if path.name != "labels.txt" and any(_same_file(path, other) for other in keep):
+            raise ConfigError(f"{path}: is needed for this run; choose another folder with -o")
+    return paths
+
+
+def _same_file(path: Path, other: str | os.PathLike[str]) -> bool:
+    return path.exists() and Path(other).exists() and path.samefile(other)
 
 
 def _sinks(
@@ -201,9 +234,9 @@ def _sinks(
 ) -> Iterator[Sink]:
     if "video" in paths:
         from motrail.video.draw import TrackDrawer
-        from motrail.video.write import VideoWriter
+        from motrail.video.write import MIN_RATE, VideoWriter
 
-        rate = source.frame_rate / settings.video.stride
+        rate = max(source.frame_rate / settings.video.stride, MIN_RATE)
         drawer = TrackDrawer(
             detector.class_names,
             width=source.width,
@@ -220,7 +253,8 @@ def _sinks(
             encoder_preset=settings.video.encoder_preset,
         )
         yield Background(VideoSink(writer, drawer))
-    yield TrackFileSink(paths["tracks"])
+    yield TrackFileSink(TrackFileWriter(paths["tracks"]))
+    yield FileSink(LabelsFile(paths["labels"].parent, detector.class_names))
 
 
 @contextlib.contextmanager

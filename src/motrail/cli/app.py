@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cyclopts import App, CycloptsError
@@ -14,12 +17,14 @@ import motrail
 from motrail.cli.config import config_app
 from motrail.cli.track import track_command
 from motrail.errors import MotrailError
+from motrail.outputs import output_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
 INTERRUPTED = 130
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 EXIT_CODES = (
     "Exit codes: 0 done, 1 failed, 2 wrong use, 3 partly done (it says which part), "
     "130 interrupted. Add --debug to any command to see where an error came from."
@@ -46,33 +51,39 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code and prints errors as one line to stderr."""
+    _open_streams()
     words = [word for word in arguments if word != "--debug"]
     debug = len(words) < len(arguments)
-    previous = signal.signal(signal.SIGTERM, _as_interrupt)
+    previous = {number: signal.signal(number, _interrupt) for number in _INTERRUPTS}
     try:
-        return int(
-            app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
-        )
-    except CycloptsError as error:
-        if debug:
-            raise
-        return _report(f"{str(error).rstrip('.')}; see motrail --help", 2)
-    except MotrailError as error:
-        if debug:
-            raise
-        return _report(str(error), error.exit_code)
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return int(code or 0)
     except KeyboardInterrupt:
         return _report("interrupted; nothing was left half-written", INTERRUPTED)
-    except BrokenPipeError:
-        # Who read our output has gone; the interpreter must not try to flush it again.
-        sys.stdout = None
-        return 1
     except Exception as error:
         if debug:
             raise
-        return _report(f"{type(error).__name__}: {error} (add --debug to see where)", 1)
+        return _explain(error)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _explain(error: Exception) -> int:
+    match error:
+        case CycloptsError():
+            return _report(f"{str(error).rstrip('.')}; see motrail --help", 2)
+        case MotrailError():
+            return _report(str(error), error.exit_code)
+        case BrokenPipeError():
+            _drop_stdout()  # who read our output has gone
+            return 1
+        case OSError():
+            _drop_stdout()
+            return _report(str(output_error(error.filename or "standard output", error)), 1)
+        case _:
+            return _report(f"{type(error).__name__}: {error} (add --debug to see where)", 1)
 
 
 def _report(message: str, code: int) -> int:
@@ -83,5 +94,23 @@ def _report(message: str, code: int) -> int:
     return code
 
 
-def _as_interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+def _open_streams() -> None:
+    """Give a process that was started without stdout or stderr something to write to.
+
+    Else the next file that is opened would take their number, and hear what is meant for them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def _drop_stdout() -> None:
+    """Keep the interpreter from trying once more to write what could not be written."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    for number in _INTERRUPTS:  # the impatient must not disturb the cleaning up
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -8,8 +8,6 @@ from pathlib import Path  # noqa: TC003  (cyclopts reads the annotations)
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.table import Table
 
 from motrail.cli.settings import resolve_settings
 from motrail.config import variable_name
@@ -52,9 +50,12 @@ def show(
         json.dump(document, sys.stdout, indent=2)
         print()
         return 0
-    table = Table("setting", "value", "from", "environment variable", box=None)
+    table = [("setting", "value", "from", "environment variable")]
     for section, key, value, origin in rows:
         shown = ",".join(value) if isinstance(value, tuple) else str(value)
-        table.add_row(f"{section}.{key}", shown, origin, variable_name(section, key))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        table.append((f"{section}.{key}", shown, origin, variable_name(section, key)))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
     return 0

@@ -10,7 +10,10 @@ from cyclopts import Group, Parameter
 from motrail.config import SECTIONS, Layer, environment_layer, resolve, toml_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from cyclopts import Token
 
     from motrail.config import Resolved
     from motrail.detect.bundle import Bundle, ModelSpec
@@ -30,15 +33,19 @@ def flags_of(section: str) -> Any:
         about = item.metadata["about"]
         if item.default is not None:
             about += f" [default: {item.default}]"
-        flag = Annotated[
-            Optional[kind], Parameter(help=about, group=group, show_default=False)  # noqa: UP045
-        ]
+        whole = _whole_number if int in (kind, *getattr(kind, "__args__", ())) else None
+        parameter = Parameter(help=about, group=group, show_default=False, converter=whole)
+        flag = Annotated[Optional[kind], parameter]  # noqa: UP045
         fields.append((item.name, flag, dataclasses.field(default=None)))
     flags: Any = dataclasses.make_dataclass(
         f"{cls.__name__}Flags", fields, frozen=True, kw_only=True
     )
     flags.__module__ = __name__  # cyclopts takes a class of the module `types` for a plain value
     return Annotated[Optional[flags], Parameter(name="*")]  # noqa: UP045
+
+
+def _whole_number(_type: Any, tokens: Sequence[Token]) -> int:
+    return int(tokens[0].value)  # left to itself, cyclopts would round 1.5
 
 
 def resolve_settings(

@@ -90,6 +90,7 @@ def track_command(
             settings,
             output or Path("runs") / frames.name,
             video=video,
+            keep=[path for path in (model, config, settings.detector.labels) if path],
             progress=progress,
         )
     if as_json:

@@ -6,7 +6,9 @@ the help of a preset, which says how it wants its input.
 
 from __future__ import annotations
 
+import lzma
 import tarfile
+import zlib
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -92,6 +94,12 @@ class ModelSpec(_Part):
     def _names_differ(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have the same name")
+        for name in self.classes:
+            if name.splitlines() != [name] or name != name.strip():
+                raise ValueError(
+                    f"expected names of classes without line breaks or blanks around them, "
+                    f"found {name!r}"
+                )
         return self
 
 
@@ -240,7 +248,7 @@ def _read_archive(path: Path) -> Bundle:
                     parts[name] = stream.read()
                 if len(parts) == len(limits):
                     break  # what else is in there is nobody's business
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise ModelError(f"{path}: expected a tar archive: {error}") from error
     missing = [name for name in limits if name not in parts]
     if missing:

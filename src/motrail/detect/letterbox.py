@@ -11,7 +11,7 @@ from motrail.errors import DataError, MissingExtraError
 try:
     import cv2
 except ImportError as error:
-    raise MissingExtraError("cv2", "detect") from error
+    raise MissingExtraError("cv2", "detect", error) from error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

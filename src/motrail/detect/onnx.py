@@ -86,8 +86,6 @@ def open_network(
         MissingExtraError: The package for it is not installed.
         ModelError: It is not an ONNX network, or has other inputs than one picture.
     """
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers: expected 1 or more, found {workers}")
     wanted = parse_device(device)
     if wanted.kind == "openvino":
         network: Network = _OpenVino(onnx, name, workers)
@@ -106,7 +104,7 @@ class _OnnxRuntime:
         try:
             import onnxruntime
         except ImportError as error:
-            raise MissingExtraError("onnxruntime", "detect") from error
+            raise MissingExtraError("onnxruntime", "detect", error) from error
         providers = _providers(onnxruntime, device)
         self.device = "cpu" if len(providers) == 1 else providers[0][0]
         on_cpu = self.device == "cpu"
@@ -177,7 +175,7 @@ class _OpenVino:
         try:
             import openvino
         except ImportError as error:
-            raise MissingExtraError("openvino", "openvino") from error
+            raise MissingExtraError("openvino", "openvino", error) from error
         self.workers = workers or min(available_cores(), _MAX_WORKERS)
         self._name = name
         self._of_thread = threading.local()

@@ -40,7 +40,7 @@ class Detector:
 
     Raises:
         ModelError: The network does not give what `spec` says.
-        ConfigError: A threshold is out of range or a wanted class is unknown.
+        ConfigError: A wanted class is unknown.
 
     Attributes:
         class_names: Names of the classes; the index is the class id.
@@ -56,8 +56,8 @@ class Detector:
         self.device = network.device
         self._network = network
         self._name = name
-        self._score_threshold = _unit("score_threshold", settings.score_threshold)
-        self._nms_threshold = _unit("nms_threshold", settings.nms_threshold)
+        self._score_threshold = settings.score_threshold
+        self._nms_threshold = settings.nms_threshold
         self._allowed = _allowed_classes(settings.classes, spec.classes)
         self._letterbox = Letterbox(spec.input)
         self._of_thread = threading.local()
@@ -228,12 +228,4 @@ def _allowed_classes(
     for name in wanted:
         if name not in names:
             raise ConfigError(f"classes: the model does not know {name!r}{nearest(name, names)}")
-    if not wanted:
-        raise ConfigError("classes: expected at least one name")
     return np.array([name in wanted for name in names])
-
-
-def _unit(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{name}: expected from 0 to 1, found {value}")
-    return value

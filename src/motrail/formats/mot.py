@@ -84,10 +84,18 @@ class TrackFileWriter(WholeOutput):
         with writing(self.path):
             self._file.write(text)
 
-    def commit(self) -> None:
-        """Finish the file and give it its name."""
+    def finish(self) -> None:
+        """Write what is still in memory.
+
+        Raises:
+            OutputError: The disk is full.
+        """
         with writing(self.path):
             self._file.close()
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        self.finish()
         self._whole.commit()
 
     def discard(self) -> None:
@@ -148,22 +156,46 @@ def _read_row(path: str | os.PathLike[str], number: int, line: str) -> list[floa
     return row[:9]
 
 
-def write_labels(folder: Path, names: Sequence[str]) -> Path:
-    """Write `labels.txt` into the folder: the names of the classes, one a line.
+class LabelsFile(WholeOutput):
+    """The `labels.txt` of a folder: the names of the classes, one a line.
+
+    One with the same names stays as it is.
+
+    Args:
+        folder: Where it belongs.
+        names: The names in the order of the class ids.
 
     Raises:
         ConfigError: The folder has a `labels.txt` with other names, which the track files there
             rely on.
         OutputError: It cannot be written.
     """
-    path = folder / "labels.txt"
-    content = "".join(f"{name}\n" for name in names)
-    if path.exists():
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
         check_labels(folder, names)
-        return path
-    with WholeFile(path) as file, writing(path):
-        file.temporary.write_text(content, encoding="utf-8", newline="\n")
-    return path
+        self._whole = WholeFile(folder / "labels.txt")
+        self.path = self._whole.path
+        self._new = not self.path.exists()
+        if self._new:
+            try:
+                with writing(self.path):
+                    text = "".join(f"{name}\n" for name in names)
+                    self._whole.temporary.write_text(text, encoding="utf-8", newline="\n")
+            except BaseException:
+                self.discard()
+                raise
+
+    def finish(self) -> None:
+        """Nothing is left to be written."""
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        if self._new:
+            self._whole.commit()
+
+    def discard(self) -> None:
+        """Leave nothing new behind."""
+        self._whole.discard()
 
 
 def check_labels(folder: Path, names: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from motrail.boxes import overlapping_pairs
+from motrail.config import TrackerSettings
 from motrail.errors import ConfigError
 from motrail.track.association import CLASS, match, side
 from motrail.track.kalman import (
@@ -89,37 +90,33 @@ class ByteTracker:
         min_box_area: float = 0,
         max_aspect_ratio: float | None = None,
     ) -> None:
+        TrackerSettings(  # which sees that all are in range
+            high_threshold=high_threshold,
+            low_threshold=low_threshold,
+            new_track_threshold=new_track_threshold,
+            match_threshold=match_threshold,
+            second_match_threshold=second_match_threshold,
+            unconfirmed_match_threshold=unconfirmed_match_threshold,
+            lost_frames=lost_frames,
+            lost_seconds=lost_seconds,
+            frame_rate=frame_rate,
+            score_fusion=score_fusion,
+            class_mode=class_mode,
+            min_box_area=min_box_area,
+            max_aspect_ratio=max_aspect_ratio,
+        )
         # float32, as the scores are: 0.7 must reach 0.7.
-        self.high_threshold = np.float32(_within("high_threshold", high_threshold, 0, 1))
-        self.low_threshold = np.float32(_within("low_threshold", low_threshold, 0, 1))
-        self.new_track_threshold = np.float32(
-            _within("new_track_threshold", new_track_threshold, 0, math.inf)
-        )
-        self.match_threshold = _within("match_threshold", match_threshold, 0, 1)
-        self.second_match_threshold = _within(
-            "second_match_threshold", second_match_threshold, 0, 1
-        )
-        self.unconfirmed_match_threshold = _within(
-            "unconfirmed_match_threshold", unconfirmed_match_threshold, 0, 1
-        )
+        self.high_threshold = np.float32(high_threshold)
+        self.low_threshold = np.float32(low_threshold)
+        self.new_track_threshold = np.float32(new_track_threshold)
+        self.match_threshold = match_threshold
+        self.second_match_threshold = second_match_threshold
+        self.unconfirmed_match_threshold = unconfirmed_match_threshold
         self.lost_frames = _lost_frames(lost_frames, lost_seconds, frame_rate)
         self.score_fusion = score_fusion
-        if class_mode not in ("separate", "vote", "ignore"):
-            raise ConfigError(
-                f"class_mode: expected 'separate', 'vote' or 'ignore', found {class_mode!r}"
-            )
         self.class_mode: ClassMode = class_mode
-        self.min_box_area = _within("min_box_area", min_box_area, 0, math.inf)
-        self.max_aspect_ratio = (
-            None
-            if max_aspect_ratio is None
-            else _within("max_aspect_ratio", max_aspect_ratio, 0, math.inf)
-        )
-        if self.low_threshold > self.high_threshold:
-            raise ConfigError(
-                f"low_threshold: expected at most high_threshold ({high_threshold}), "
-                f"found {low_threshold}"
-            )
+        self.min_box_area = min_box_area
+        self.max_aspect_ratio = max_aspect_ratio
         self._filter = BoxFilter()
         self.reset()
 
@@ -399,21 +396,10 @@ class _Votes:
         self._counts = self._counts[stays]
 
 
-def _within(name: str, value: float, low: float, high: float) -> float:
-    if not low <= value <= high:
-        limits = f"from {low} to {high}" if high < math.inf else f"{low} or more"
-        raise ConfigError(f"{name}: expected {limits}, found {value}")
-    return float(value)
-
-
 def _lost_frames(frames: int, seconds: float | None, frame_rate: float | None) -> int:
     if seconds is None:
-        return int(_within("lost_frames", frames, 0, math.inf))
-    _within("lost_seconds", seconds, 0, math.inf)
-    if frame_rate is None or not 0 < frame_rate < math.inf:
-        raise ConfigError(
-            "lost_seconds: needs frame_rate, the frames a second of the source, above 0; "
-            f"found {frame_rate}"
-        )
+        return frames
+    if frame_rate is None:
+        raise ConfigError("lost_seconds: needs frame_rate, the frames a second of the source")
     # A hair more than the product, so that 0.1 s at 30 frames a second is 3 frames.
     return int(seconds * frame_rate + 1e-6)

@@ -63,7 +63,7 @@ class TrackDrawer:
         try:
             import supervision as sv
         except ImportError as error:
-            raise MissingExtraError("supervision", "video") from error
+            raise MissingExtraError("supervision", "video", error) from error
         self._names = tuple(class_names)
         self._size = (width, height)
         # The short side decides, so that an upright phone video is drawn like one lying down.

@@ -18,11 +18,11 @@ from motrail.video.source import MAX_PIXELS, Selection, Source
 try:
     import cv2
 except ImportError as _error:
-    raise MissingExtraError("cv2", "video") from _error
+    raise MissingExtraError("cv2", "video", _error) from _error
 try:
     from PIL import Image
 except ImportError as _error:
-    raise MissingExtraError("PIL", "video") from _error
+    raise MissingExtraError("PIL", "video", _error) from _error
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence

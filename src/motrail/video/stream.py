@@ -19,11 +19,11 @@ try:
     from av.stream import Disposition
     from av.video.reformatter import VideoReformatter
 except ImportError as _error:
-    raise MissingExtraError("av", "video") from _error
+    raise MissingExtraError("av", "video", _error) from _error
 try:
     import cv2
 except ImportError as _error:
-    raise MissingExtraError("cv2", "video") from _error
+    raise MissingExtraError("cv2", "video", _error) from _error
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

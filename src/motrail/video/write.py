@@ -18,7 +18,7 @@ try:
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
     from av.video.reformatter import VideoReformatter as _Reformatter
 except ImportError as _error:
-    raise MissingExtraError(_error.name or "av", "video") from _error
+    raise MissingExtraError(_error.name or "av", "video", _error) from _error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _TICKS = 90_000
 """Timestamps count in 1/90,000 s, which holds 24, 25, 30, 29.97 and 59.94 frames per second."""
 _MAX_SIDE = 16_384
+MIN_RATE = 0.001
+"""Fewest frames per second that can be written."""
 
 
 class VideoWriter(WholeOutput):
@@ -68,7 +70,7 @@ class VideoWriter(WholeOutput):
         _check_settings(width, height, frame_rate, crf, encoder_preset, threads)
         self.width, self.height, self.frame_rate = width, height, frame_rate
         self._file = WholeFile(path)
-        self._open = False
+        self._open = self._done = False
         self._first_time: float | None = None
         self._last_pts = -1
         self._step = max(1, round(_TICKS / frame_rate))
@@ -76,7 +78,7 @@ class VideoWriter(WholeOutput):
         self._yuv = np.empty((height * 3 // 2, width), np.uint8)
         with self._reporting():
             self._container = av.open(
-                str(self._file.temporary),
+                f"file:{self._file.temporary}",  # a colon in the name is no protocol
                 "w",
                 format="mp4",
                 container_options={"movflags": "+faststart"},
@@ -161,15 +163,15 @@ class VideoWriter(WholeOutput):
                 packet.duration = self._step
                 self._container.mux(packet)
 
-    def commit(self) -> None:
-        """Finish the video and give it its name.
+    def finish(self) -> None:
+        """Encode what is on its way and close the file; no frame can be added after that.
 
         Raises:
             OutputError: The file cannot be written.
-            VideoError: No frame was written, the encoder failed, or the writer is closed.
+            VideoError: No frame was written, or the encoder failed.
         """
         if not self._open:
-            raise VideoError(f"{self._file.path}: the video is already closed; open a new writer")
+            return
         if self._first_time is None:
             self.discard()
             raise VideoError(f"{self._file.path}: not one frame was written, so there is no video")
@@ -177,7 +179,14 @@ class VideoWriter(WholeOutput):
         with self._reporting():
             self._open = False
             self._container.close()
+
+    def commit(self) -> None:
+        """Finish the video if need be and give it its name; errors as in `finish`."""
+        if self._done:
+            raise VideoError(f"{self._file.path}: the video is already closed; open a new writer")
+        self.finish()
         self._file.commit()
+        self._done = True
 
     def discard(self) -> None:
         """Give up: close and delete what was written so far. Harmless after `commit`."""
@@ -225,8 +234,8 @@ def _check_settings(
     for name, side in (("width", width), ("height", height)):
         if not 1 <= side <= _MAX_SIDE:
             raise ConfigError(f"{name}: expected 1 to {_MAX_SIDE} pixels, found {side}")
-    if not 0.001 <= frame_rate <= 10_000:
-        raise ConfigError(f"frame_rate: expected 0.001 to 10000, found {frame_rate}")
+    if not MIN_RATE <= frame_rate <= 10_000:
+        raise ConfigError(f"frame_rate: expected {MIN_RATE} to 10000, found {frame_rate}")
     if not 0 <= crf <= 51:
         raise ConfigError(f"crf: expected 0 (lossless) to 51 (worst), found {crf}")
     if preset not in _PRESETS:
