@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -17,6 +18,8 @@ from motrail.cli.progress import download_progress, frames_progress
 from motrail.cli.settings import flags_of, resolve_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from motrail.config import Settings
     from motrail.tracking import Summary
 
@@ -67,13 +70,46 @@ def track_command(
     as_json
         Print the summary as one JSON document.
     """
-    # Its imports take as long as the network does to load; the two can go side by side.
-    threading.Thread(target=import_module, args=("motrail.track.byte",), daemon=True).start()
+    flags = {"detector": detector, "tracker": tracker, "video": clip}
+    with _loading_beside("motrail.track.byte"):
+        summary, settings = _track(source, model, output, config, flags, video=video)
+    if as_json:
+        made_by = {"version": motrail.__version__, "model": model}
+        document = summary.as_dict() | made_by | {"settings": dataclasses.asdict(settings)}
+        json.dump(document, sys.stdout, indent=2)
+        print()
+    else:
+        _print_summary(summary, settings)
+    if summary.truncated is not None:
+        print(f"{source}: partly done: {summary.truncated}", file=sys.stderr)
+        return PARTLY_DONE
+    return 0
+
+
+@contextlib.contextmanager
+def _loading_beside(module: str) -> Iterator[None]:
+    """Import a module in a thread: importing takes as long as a network does to load."""
+    thread = threading.Thread(target=import_module, args=(module,), name="motrail-import")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _track(
+    source: str,
+    model: str,
+    output: Path | None,
+    config: Path | None,
+    flags: dict[str, Any],
+    *,
+    video: bool,
+) -> tuple[Summary, Settings]:
     from motrail.detect.yolox import find_bundle, open_detector
     from motrail.tracking import track_source
     from motrail.video.read import open_source
 
-    flags = {"detector": detector, "tracker": tracker, "video": clip}
     # What is quick to check comes first: settings before a download, the video before the network.
     resolve_settings(flags, config)
     with download_progress(model) as download:
@@ -93,17 +129,7 @@ def track_command(
             keep=[path for path in (model, config, settings.detector.labels) if path],
             progress=progress,
         )
-    if as_json:
-        made_by = {"version": motrail.__version__, "model": model}
-        document = summary.as_dict() | made_by | {"settings": dataclasses.asdict(settings)}
-        json.dump(document, sys.stdout, indent=2)
-        print()
-    else:
-        _print_summary(summary, settings)
-    if summary.truncated is not None:
-        print(f"{source}: partly done: {summary.truncated}", file=sys.stderr)
-        return PARTLY_DONE
-    return 0
+    return summary, settings
 
 
 def _print_summary(summary: Summary, settings: Settings) -> None:
