@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import os
 import tomllib
@@ -22,6 +23,8 @@ from motrail.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from pydantic import TypeAdapter
 
 Preset = Literal["bytetrack", "yolox", "yolox-legacy"]
 ClassMode = Literal["separate", "vote", "ignore"]
@@ -299,8 +302,15 @@ def _entries(layer: Layer) -> Iterator[tuple[str, str, Any]]:
             yield section, key, value
 
 
+@functools.cache
+def _adapter(expected: Any) -> TypeAdapter[Any]:
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(expected, config=ConfigDict(allow_inf_nan=False))
+
+
 def _checked(section: str, key: str, value: Any, origin: str) -> Any:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     expected = get_type_hints(SECTIONS[section])[key]
     from_text = isinstance(value, str) and origin == variable_name(section, key)
@@ -312,7 +322,7 @@ def _checked(section: str, key: str, value: Any, origin: str) -> Any:
         # Text of the environment is converted; a file has types of its own and must use them.
         if isinstance(value, list):
             value = tuple(value)
-        return TypeAdapter(expected).validate_python(value, strict=not from_text)
+        return _adapter(expected).validate_python(value, strict=not from_text)
     except ValidationError as error:
         what = error.errors()[0]["msg"]
         raise ConfigError(f"{origin}: [{section}] {key}: {what}, found {value!r}") from None

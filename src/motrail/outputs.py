@@ -24,6 +24,7 @@ _ADVICE = {
     errno.EACCES: "no permission to write there; choose another folder with -o",
     errno.EPERM: "no permission to write there; choose another folder with -o",
     errno.EROFS: "the disk is read-only; choose another folder with -o",
+    errno.ENOENT: "its folder is not there and cannot be made; choose another folder with -o",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "there is a file of that name where a folder is needed",
     errno.EISDIR: "there is a folder of that name where a file is needed",

@@ -7,8 +7,10 @@ import io
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+_MOMENTS = 5.0  # seconds
 EXIT_CODES = (
     "Exit codes: 0 done, 1 failed, 2 wrong use, 3 partly done (it says which part), "
     "130 interrupted. Add --debug to any command to see where an error came from."
@@ -45,30 +47,26 @@ app.command(track_command, name="track")
 app.command(config_app, name="config")
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code and prints errors as one line to stderr."""
     _open_streams()
     words = [word for word in arguments if word != "--debug"]
     debug = len(words) < len(arguments)
-    previous = {number: signal.signal(number, _interrupt) for number in _INTERRUPTS}
+    interrupts = _Interrupts()
     try:
+        interrupts.catch()
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return int(code or 0)
-    except KeyboardInterrupt:
-        return _report("interrupted; nothing was left half-written", INTERRUPTED)
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        # On its way through an import, an interrupt may have become another error.
+        if interrupts.just_came() or isinstance(error, KeyboardInterrupt):
+            return _report("interrupted; nothing was left half-written", INTERRUPTED)
         if debug:
             raise
         return _explain(error)
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        interrupts.let_go()
 
 
 def _explain(error: Exception) -> int:
@@ -114,7 +112,35 @@ def _drop_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    for number in _INTERRUPTS:  # the impatient must not disturb the cleaning up
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+class _Interrupts:
+    """Ctrl-C and SIGTERM as `KeyboardInterrupt`, once for people who press it many times.
+
+    Those that follow within moments are ignored, so that they do not disturb the cleaning up; a
+    later one counts again, for Python loses one now and then.
+    """
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def catch(self) -> None:
+        """Install the handlers; only the main thread may, and what is ignored stays so."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, self._interrupt)
+
+    def let_go(self) -> None:
+        """Put back what was there."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def just_came(self) -> bool:
+        """Whether one came within the last moments."""
+        return self._last is not None and time.monotonic() - self._last < _MOMENTS
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        if not self.just_came():
+            self._last = time.monotonic()
+            raise KeyboardInterrupt

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import sys
-import threading
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,8 +15,6 @@ from motrail.cli.progress import download_progress, frames_progress
 from motrail.cli.settings import flags_of, resolve_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from motrail.config import Settings
     from motrail.tracking import Summary
 
@@ -71,8 +66,7 @@ def track_command(
         Print the summary as one JSON document.
     """
     flags = {"detector": detector, "tracker": tracker, "video": clip}
-    with _loading_beside("motrail.track.byte"):
-        summary, settings = _track(source, model, output, config, flags, video=video)
+    summary, settings = _track(source, model, output, config, flags, video=video)
     if as_json:
         made_by = {"version": motrail.__version__, "model": model}
         document = summary.as_dict() | made_by | {"settings": dataclasses.asdict(settings)}
@@ -84,17 +78,6 @@ def track_command(
         print(f"{source}: partly done: {summary.truncated}", file=sys.stderr)
         return PARTLY_DONE
     return 0
-
-
-@contextlib.contextmanager
-def _loading_beside(module: str) -> Iterator[None]:
-    """Import a module in a thread: importing takes as long as a network does to load."""
-    thread = threading.Thread(target=import_module, args=(module,), name="motrail-import")
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
 
 
 def _track(

@@ -25,7 +25,8 @@ MAX_JSON_BYTES = 1 << 20
 MAX_ONNX_BYTES = 2 << 30
 
 Unit = Annotated[float, Field(ge=0, le=1)]
-Triple = tuple[float, float, float]
+Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
+Triple = tuple[Finite, Finite, Finite]
 
 
 class _Part(BaseModel):
@@ -38,7 +39,7 @@ class InputSpec(_Part):
     height: Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
     width: Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
     color: Literal["rgb", "bgr"]
-    scale: Annotated[float, Field(gt=0)] = 1.0
+    scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     mean: Triple = (0.0, 0.0, 0.0)
     std: Triple = (1.0, 1.0, 1.0)
     letterbox: Literal["top-left"] = "top-left"
@@ -46,7 +47,7 @@ class InputSpec(_Part):
 
     @model_validator(mode="after")
     def _std_above_zero(self) -> Self:
-        if min(self.std) <= 0:
+        if min(self.std) < 1e-6:
             raise ValueError("std must be above 0")
         return self
 

@@ -77,7 +77,8 @@ class TrackFileWriter(WholeOutput):
             strict=True,
         )
         text = "".join(
-            f"{frame},{id_},{left:.2f},{top:.2f},{right - left:.2f},{bottom - top:.2f},"
+            f"{frame},{id_},{left:.2f},{top:.2f},"
+            f"{max(right - left, 0.01):.2f},{max(bottom - top, 0.01):.2f},"
             f"{score:.4f},{class_id + 1},-1\n"
             for id_, (left, top, right, bottom), score, class_id in rows
         )

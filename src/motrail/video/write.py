@@ -233,7 +233,10 @@ def _check_settings(
 ) -> None:
     for name, side in (("width", width), ("height", height)):
         if not 1 <= side <= _MAX_SIDE:
-            raise ConfigError(f"{name}: expected 1 to {_MAX_SIDE} pixels, found {side}")
+            raise ConfigError(
+                f"{name} of the video to write: expected 1 to {_MAX_SIDE} pixels, found {side}; "
+                "there are tracks without it (--no-video)"
+            )
     if not MIN_RATE <= frame_rate <= 10_000:
         raise ConfigError(f"frame_rate: expected {MIN_RATE} to 10000, found {frame_rate}")
     if not 0 <= crf <= 51:
