@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -18,16 +15,15 @@ from rich.text import Text
 
 import motrail
 from motrail.cli.config import config_app
+from motrail.cli.interrupts import interrupts
 from motrail.cli.track import track_command
 from motrail.errors import MotrailError
 from motrail.outputs import output_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 INTERRUPTED = 130
-_MOMENTS = 5.0  # seconds
 EXIT_CODES = (
     "Exit codes: 0 done, 1 failed, 2 wrong use, 3 partly done (it says which part), "
     "130 interrupted. Add --debug to any command to see where an error came from."
@@ -52,9 +48,8 @@ def run(arguments: Sequence[str]) -> int:
     _open_streams()
     words = [word for word in arguments if word != "--debug"]
     debug = len(words) < len(arguments)
-    interrupts = _Interrupts()
+    interrupts.catch()
     try:
-        interrupts.catch()
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return int(code or 0)
@@ -110,37 +105,3 @@ def _drop_stdout() -> None:
     """Keep the interpreter from trying once more to write what could not be written."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _Interrupts:
-    """Ctrl-C and SIGTERM as `KeyboardInterrupt`, once for people who press it many times.
-
-    Those that follow within moments are ignored, so that they do not disturb the cleaning up; a
-    later one counts again, for Python loses one now and then.
-    """
-
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self._handlers: dict[signal.Signals, Any] = {}
-
-    def catch(self) -> None:
-        """Install the handlers; only the main thread may, and what is ignored stays so."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._handlers[number] = signal.signal(number, self._interrupt)
-
-    def let_go(self) -> None:
-        """Put back what was there."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def just_came(self) -> bool:
-        """Whether one came within the last moments."""
-        return self._last is not None and time.monotonic() - self._last < _MOMENTS
-
-    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        if not self.just_came():
-            self._last = time.monotonic()
-            raise KeyboardInterrupt

@@ -18,6 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from motrail.cli.interrupts import interrupts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -46,6 +48,7 @@ def frames_progress(total: int | None) -> Iterator[Callable[[Summary], None]]:
         task = bar.add_task("", total=total, rate="")
 
         def show(summary: Summary) -> None:
+            interrupts.check()
             rate = f"{summary.frames_per_second:.1f} fps, {summary.tracks} tracks"
             bar.update(task, completed=summary.frames, rate=rate)
 
@@ -57,6 +60,7 @@ def _log_frames(total: int | None) -> Callable[[Summary], None]:
 
     def log(summary: Summary) -> None:
         nonlocal last
+        interrupts.check()
         if time.monotonic() - last < _LOG_EVERY:
             return
         last = time.monotonic()
@@ -89,6 +93,7 @@ def download_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
 
         def show(done: int, total: int | None) -> None:
             nonlocal task
+            interrupts.check()
             if task is None:
                 stack.enter_context(bar)
                 task = bar.add_task("", total=total)
