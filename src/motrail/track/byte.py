@@ -23,6 +23,7 @@ from motrail.track.kalman import (
     ltrb_to_xyah,
     xyah_to_ltrb,
 )
+from motrail.track.votes import Votes
 from motrail.types import Tracks
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class ByteTracker:
         self._state = np.empty((5, 4, 0))
         self._table = np.empty((5, 0), np.int64)
         self._confirmed = 0
-        self._votes = _Votes()
+        self._votes = Votes()
 
     def update(self, detections: Detections, *, step: int = 1) -> Tracks:
         """Take in the detections of the next frame and answer with the tracks seen in it.
@@ -358,42 +359,6 @@ class ByteTracker:
             class_ids=self._table[_CLASS, shown],
             detection_index=found,
         )
-
-
-class _Votes:
-    """How often each track was seen as each class."""
-
-    def __init__(self) -> None:
-        self._classes = np.empty(0, np.int64)  # ascending
-        self._counts = np.empty((0, 0), np.int64)  # tracks × classes
-
-    def _columns(self, classes: NDArray[np.int64]) -> NDArray[np.intp]:
-        known = np.union1d(self._classes, classes)
-        if len(known) > len(self._classes):
-            counts = np.zeros((len(self._counts), len(known)), np.int64)
-            counts[:, np.searchsorted(known, self._classes)] = self._counts
-            self._classes, self._counts = known, counts
-        return np.searchsorted(self._classes, classes)
-
-    def begin(self, classes: NDArray[np.int64]) -> None:
-        columns = self._columns(classes)
-        counts = np.zeros((len(classes), len(self._classes)), np.int64)
-        counts[np.arange(len(classes)), columns] = 1
-        self._counts = np.concatenate((self._counts, counts))
-
-    def cast(
-        self, tracks: NDArray[np.intp], seen_as: NDArray[np.int64], current: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Count what the tracks were seen as now; the class each has from here on."""
-        columns = self._columns(seen_as)
-        self._counts[tracks, columns] += 1
-        votes = self._counts[tracks]
-        # Only the class just seen can have overtaken the current one; among equals it wins.
-        best = votes[np.arange(len(tracks)), columns] == votes.max(axis=1, initial=0)
-        return np.where(best, seen_as, current)
-
-    def keep(self, stays: NDArray[np.bool_]) -> None:
-        self._counts = self._counts[stays]
 
 
 def _lost_frames(frames: int, seconds: float | None, frame_rate: float | None) -> int:
