@@ -76,3 +76,4 @@ class MissingExtraError(MotrailError, ImportError):
         super().__init__(message)
         self.package = package
         self.extra = extra
+        self.cause = cause

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 import motrail
 from motrail.cli.progress import download_progress, frames_progress
 from motrail.cli.settings import flags_of, resolve_settings
+from motrail.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from motrail.config import Settings
@@ -23,6 +24,7 @@ TrackerFlags: Any = flags_of("tracker")
 VideoFlags: Any = flags_of("video")
 
 PARTLY_DONE = 3
+EXTRAS = ("detect", "video")
 
 
 def track_command(
@@ -66,7 +68,12 @@ def track_command(
         Print the summary as one JSON document.
     """
     flags = {"detector": detector, "tracker": tracker, "video": clip}
-    summary, settings = _track(source, model, output, config, flags, video=video)
+    try:
+        summary, settings = _track(source, model, output, config, flags, video=video)
+    except MissingExtraError as error:
+        if error.extra in EXTRAS:  # who lacks one of them should not be told of the other later
+            raise MissingExtraError(error.package, ",".join(EXTRAS), error.cause) from error
+        raise
     if as_json:
         made_by = {"version": motrail.__version__, "model": model}
         document = summary.as_dict() | made_by | {"settings": dataclasses.asdict(settings)}
