@@ -233,6 +233,7 @@ def _sinks(
     paths: dict[str, Path], source: Source, detector: Detector, settings: Settings
 ) -> Iterator[Sink]:
     if "video" in paths:
+        from motrail.detect.onnx import available_cores
         from motrail.video.draw import TrackDrawer
         from motrail.video.write import MIN_RATE, VideoWriter
 
@@ -251,6 +252,8 @@ def _sinks(
             frame_rate=rate,
             crf=settings.video.crf,
             encoder_preset=settings.video.encoder_preset,
+            # It shares the cores with the network; more threads cost more than they bring.
+            threads=max(1, available_cores() // 2),
         )
         yield Background(VideoSink(writer, drawer))
     yield TrackFileSink(TrackFileWriter(paths["tracks"]))
