@@ -92,6 +92,8 @@ class VideoWriter(WholeOutput):
         # mp4 stores how long frames last in decoding order; only without B-frames is that the
         # order of display, so that the duration is right for variable rates, too.
         options = {"crf": str(crf), "preset": preset, "bf": "0"}
+        if preset == "superfast":  # CABAC takes a sixth of its time for 7 % of the size
+            options["coder"] = "0"
         stream = self._container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = self.width, self.height
         stream.pix_fmt = "yuv420p" if self.width % 2 == self.height % 2 == 0 else "yuv444p"
