@@ -35,15 +35,23 @@ class FormatError(MotrailError):
         path: The file.
         message: What was expected and what was found.
         line: Line number in the file, counted from 1, where there is one.
+        where: Place in a file that has no lines to speak of: a JSON path such as
+            `annotations[3].bbox`.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], message: str, *, line: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        message: str,
+        *,
+        line: int | None = None,
+        where: str | None = None,
     ) -> None:
-        where = f"{path}:{line}" if line is not None else str(path)
-        super().__init__(f"{where}: {message}")
+        place = f"{path}:{line}" if line is not None else str(path)
+        super().__init__(f"{place}: {where}: {message}" if where else f"{place}: {message}")
         self.path = path
         self.line = line
+        self.where = where
 
 
 class ModelError(MotrailError):

@@ -1,0 +1,176 @@
+"""What is wrong in a file of labels, and what is done about it: raise, or note it and go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from motrail.errors import FormatError
+from motrail.formats.labels import MAX_FRAMES
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from motrail.formats.labels import Labels
+
+    Place = int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is not as the format asks.
+
+    Attributes:
+        kind: `size`, `number`, `frame`, `duplicate`, `two-classes`, `class`, `visibility`,
+            `image-size`, `json`, `layout` ….
+        path: The file.
+        message: What was expected, what was found.
+        place: Line number counted from 1, a JSON path such as `annotations[3].bbox`, or None.
+    """
+
+    kind: str
+    path: str | os.PathLike[str]
+    message: str
+    place: Place = None
+
+    def error(self) -> FormatError:
+        """The fault as an error."""
+        if isinstance(self.place, int):
+            return FormatError(self.path, self.message, line=self.place)
+        return FormatError(self.path, self.message, where=self.place)
+
+
+if TYPE_CHECKING:
+    Found = Callable[[Fault], None]
+    """Told of each fault. When it returns, what is at fault is left out and reading goes on."""
+
+
+def refuse(fault: Fault) -> None:
+    """Raise the fault: the usual way to read.
+
+    Raises:
+        FormatError: Always.
+    """
+    raise fault.error()
+
+
+def check_rows(
+    labels: Labels,
+    path: str | os.PathLike[str],
+    place: Callable[[int], Place],
+    found: Found = refuse,
+) -> Labels:
+    """See that rows can be true, one by one and together.
+
+    Args:
+        labels: What was read. Where `length` is 0, frames have no upper end.
+        path: The file it came from.
+        place: Says for a row of `labels` where it stands in the file.
+        found: Told of each fault, first those of single rows in their order.
+
+    Returns:
+        The rows without fault.
+
+    Raises:
+        FormatError: With the usual `found`, at the first fault.
+    """
+    good = np.ones(len(labels), np.bool_)
+
+    def report(kind: str, bad: object, say: Callable[[int], str]) -> None:
+        where = np.asarray(bad)
+        for row in np.flatnonzero(where & good).tolist():
+            found(Fault(kind, path, say(row), place(row)))
+        good[where] = False
+
+    boxes, frames = labels.boxes_xywh, labels.frames
+    limit = labels.length or MAX_FRAMES
+    report(
+        "number",
+        ~np.isfinite(boxes).all(axis=1),
+        lambda row: f"expected a box of finite numbers, found {_box(boxes[row])}",
+    )
+    report(
+        "number",
+        (np.abs(boxes) > 1e9).any(axis=1),
+        lambda row: f"expected a box in pixels, found {_box(boxes[row])}",
+    )
+    report(
+        "size",
+        ~(boxes[:, 2:] > 0).all(axis=1),
+        lambda row: f"expected a width and height above 0, found {_box(boxes[row, 2:])}",
+    )
+    report(
+        "frame",
+        (frames < 1) | (frames > limit),
+        lambda row: f"expected a frame of the sequence, 1 to {limit}, found {frames[row]}",
+    )
+    shown = labels.visibility
+    report(
+        "visibility",
+        ~(((shown >= 0) & (shown <= 1)) | (shown == -1)),
+        lambda row: f"expected a visibility of 0 to 1, or -1 for unknown, found {shown[row]:g}",
+    )
+    _check_together(labels, place, report)
+    return labels if good.all() else labels[good]
+
+
+def _check_together(
+    labels: Labels,
+    place: Callable[[int], Place],
+    report: Callable[[str, object, Callable[[int], str]], None],
+) -> None:
+    frames, ids, class_ids = labels.frames, labels.ids, labels.class_ids
+    known = ids != -1
+    order = np.lexsort((np.arange(len(ids)), frames, ids))
+    order = order[known[order]]
+    again = np.zeros(len(ids), np.bool_)
+    before = np.zeros(len(ids), np.int64)
+    same = (ids[order][1:] == ids[order][:-1]) & (frames[order][1:] == frames[order][:-1])
+    again[order[1:][same]] = True
+    before[order[1:][same]] = order[:-1][same]
+    report(
+        "duplicate",
+        again,
+        lambda row: (
+            f"expected object {ids[row]} once in frame {frames[row]}, "
+            f"found it again (first: {_name(place(int(before[row])))})"
+        ),
+    )
+    by_id = np.lexsort((np.arange(len(ids)), ids))
+    by_id = by_id[known[by_id]]
+    starts = np.ones(len(by_id), np.bool_)
+    starts[1:] = ids[by_id][1:] != ids[by_id][:-1]
+    first = by_id[np.maximum.accumulate(np.where(starts, np.arange(len(by_id)), 0))]
+    other = np.zeros(len(ids), np.bool_)
+    other[by_id] = class_ids[by_id] != class_ids[first]
+    before[by_id] = first
+    report(
+        "two-classes",
+        other,
+        lambda row: (
+            f"expected object {ids[row]} to stay {_class(labels, int(before[row]))!r} as at first "
+            f"({_name(place(int(before[row])))}), found {_class(labels, row)!r}; "
+            "an id belongs to one object of one class"
+        ),
+    )
+
+
+def _class(labels: Labels, row: int) -> str:
+    return labels.classes[int(labels.class_ids[row])]
+
+
+def _name(place: Place) -> str:
+    return f"line {place}" if isinstance(place, int) else str(place)
+
+
+def _box(numbers: NDArray[np.float64]) -> str:
+    return " × ".join(f"{n:g}" for n in numbers) if len(numbers) == 2 else _list(numbers)
+
+
+def _list(numbers: NDArray[np.float64]) -> str:
+    return ", ".join(f"{n:g}" for n in numbers)
