@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -121,3 +122,49 @@ class WholeFile(WholeOutput):
         """Remove what was written so far."""
         with contextlib.suppress(OSError):
             self.temporary.unlink()
+
+
+class WholeFolder(WholeOutput):
+    """A folder: fill `temporary`, which `commit` moves to `path`.
+
+    Args:
+        path: The folder to be; it must not hold anything yet.
+
+    Raises:
+        OutputError: It holds something already, or cannot be made.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        with writing(self.path):
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise OutputError(
+                    f"{self.path}: there is something in this folder already; remove it or choose "
+                    "another one with -o"
+                )
+            if self.path.exists() and not self.path.is_dir():
+                raise OutputError(f"{self.path}: is a file; choose another name with -o")
+            # The real path, so that a link to an empty folder elsewhere keeps its meaning.
+            place = self.path.resolve()
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self.temporary = place.with_name(f".{secrets.token_hex(8)}")
+            self.temporary.mkdir()
+        self._place = place
+
+    def finish(self) -> None:
+        """Nothing is left to be written."""
+
+    def commit(self) -> None:
+        """Give the finished folder its name.
+
+        Raises:
+            OutputError: It cannot be renamed; something may have come into its place.
+        """
+        with writing(self.path):
+            if self._place.is_dir():
+                self._place.rmdir()
+            self.temporary.rename(self._place)
+
+    def discard(self) -> None:
+        """Remove what was written so far."""
+        shutil.rmtree(self.temporary, ignore_errors=True)

@@ -166,15 +166,6 @@ class Labels:
         """Rows sorted by frame, then id, then as they stood."""
         return self[np.lexsort((self.ids, self.frames))]
 
-    def to_classes(self, names: Sequence[str]) -> Labels:
-        """The same labels with `class_ids` counting through `names`, which has all of `classes`."""
-        if tuple(names) == self.classes:
-            return self
-        place = {name: index for index, name in enumerate(names)}
-        table = np.array([place[name] for name in self.classes], np.int64)
-        class_ids = table[self.class_ids] if len(table) else self.class_ids
-        return self.replace(classes=tuple(names), class_ids=class_ids)
-
     def listed_frames(self) -> list[int]:
         """Numbers of the frames that a list of images should hold.
 
@@ -276,7 +267,10 @@ def distinct_ids(numbers: NDArray[np.int64], class_ids: NDArray[np.int64]) -> ND
 
 
 class ClassList:
-    """Class names as they turn up, sequence after sequence; each keeps its place."""
+    """Class names as they turn up, sequence after sequence; each keeps its place.
+
+    Names are one line each: runs of spaces and line breaks in them become one space.
+    """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.names = list(dict.fromkeys(names))
@@ -284,8 +278,13 @@ class ClassList:
 
     def take(self, labels: Labels) -> Labels:
         """The labels with `class_ids` counting through `names`, which grows by what is new."""
-        for name in labels.classes:
+        names = [" ".join(name.split()) or "unnamed" for name in labels.classes]
+        for name in names:
             if name not in self._place:
                 self._place[name] = len(self.names)
                 self.names.append(name)
-        return labels.to_classes(self.names)
+        if tuple(names) == tuple(self.names):
+            return labels.replace(classes=tuple(names))
+        table = np.array([self._place[name] for name in names], np.int64)
+        class_ids = table[labels.class_ids] if len(table) else labels.class_ids
+        return labels.replace(classes=tuple(self.names), class_ids=class_ids)

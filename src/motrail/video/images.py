@@ -5,9 +5,9 @@ from __future__ import annotations
 import configparser
 import io
 import math
-import re
+import struct
 import warnings
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
@@ -25,15 +25,26 @@ except ImportError as _error:
     raise MissingExtraError("PIL", "video", _error) from _error
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 DEFAULT_RATE = 30.0
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+_DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    struct.error,
+)
 _KINDS = "jpg, png, bmp, webp or tif"
+_ORIENTATION = 0x0112  # the EXIF tag
+_ON_ITS_SIDE = 5  # 5 to 8 are turned by 90 degrees
 
 
 def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -55,7 +66,7 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     """
     if not data:
         raise VideoError(f"{name}: expected an image ({_KINDS}), found 0 bytes; copy it again")
-    _check_header(data, name)
+    _check_header(io.BytesIO(data), name)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -69,22 +80,38 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image, dtype=np.uint8)
 
 
-def _check_header(data: bytes, name: str) -> None:
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels of an image file as a person would see it, from its header.
+
+    Raises:
+        VideoError: It cannot be read, is no image, or larger than 2**27 pixels.
+    """
+    try:
+        with path.open("rb") as file:
+            return _check_header(file, str(path))
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _check_header(file: BinaryIO, name: str) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             # Pillow warns below our own limit.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
+            with Image.open(file, formats=_FORMATS) as header:
                 width, height = header.size
+                if header.getexif().get(_ORIENTATION, 1) >= _ON_ITS_SIDE:
+                    width, height = height, width
     except Image.DecompressionBombError as error:
         raise VideoError(
             f"{name}: expected at most {MAX_PIXELS:,} pixels: {error}; scale it down"
         ) from None
     # Pillow's readers raise all kinds of errors on damaged headers.
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError) as error:
+    except _DAMAGED as error:
         found = "an unreadable header" if str(error) == "" else str(error).split(" <")[0]
         raise VideoError(f"{name}: expected an image ({_KINDS}), found: {found}") from None
     check_size(width, height, name)
+    return width, height
 
 
 def check_size(width: int, height: int, name: str) -> None:
@@ -97,21 +124,6 @@ def check_size(width: int, height: int, name: str) -> None:
         raise VideoError(
             f"{name}: expected at most {MAX_PIXELS:,} pixels, found {width}x{height}; scale it down"
         )
-
-
-def natural_order(paths: Iterable[Path]) -> list[Path]:
-    """Sort paths as people do: `frame2` before `frame10`."""
-    return sorted(paths, key=lambda path: (_natural_key(str(path)), str(path)))
-
-
-def _natural_key(text: str) -> list[tuple[int, int, str]]:
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return [(0, int(p), "") if p[0] in "0123456789" else (1, 0, p.lower()) for p in parts]
-
-
-def is_image(path: Path) -> bool:
-    """Whether the name is that of an image; hidden files (macOS leaves `._1.jpg`) are not."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def sequence_rate(folder: Path) -> float:

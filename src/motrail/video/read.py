@@ -8,13 +8,8 @@ import re
 from pathlib import Path
 
 from motrail.errors import VideoError
-from motrail.video.images import (
-    ImageSource,
-    decode_image,
-    is_image,
-    natural_order,
-    sequence_rate,
-)
+from motrail.names import is_image, natural_order
+from motrail.video.images import ImageSource, decode_image, sequence_rate
 from motrail.video.source import MAX_PIXELS, Selection, Source
 from motrail.video.stream import VideoSource
 

@@ -1,0 +1,70 @@
+"""Names of files and folders: which are pictures, in what order, and which are safe to make."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+_MAX_NAME = 100
+_NUMBER = re.compile(r"[0-9]+(?=[^0-9]*$)")
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is that of an image; hidden files (macOS leaves `._1.jpg`) are not."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths as people do: `frame2` before `frame10`."""
+    return sorted(paths, key=lambda path: (natural_key(str(path)), str(path)))
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """What to sort text by so that `frame2` comes before `frame10`."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    # Longer numbers than any file has would take long to convert, and Python refuses to.
+    return [(0, int(p[-999:]), "") if p[0] in "0123456789" else (1, 0, p.lower()) for p in parts]
+
+
+def frame_numbers(stems: Iterable[str]) -> list[int]:
+    """Frame numbers from 1 for pictures of a sequence, by the names of their files.
+
+    The last digits in the name count; where the smallest is 0, all move up by one. Names without
+    numbers, or of which several share one, are numbered by their natural order.
+
+    Args:
+        stems: File names without suffix.
+    """
+    names = list(stems)
+    found = [_NUMBER.search(name) for name in names]
+    numbers = [int(match[0][-18:]) if match else -1 for match in found]
+    if -1 in numbers or len(set(numbers)) < len(numbers):
+        place = {name: index for index, name in enumerate(sorted(names, key=natural_key), start=1)}
+        return [place[name] for name in names]
+    first = 1 if min(numbers, default=1) == 0 else 0
+    return [number + first for number in numbers]
+
+
+def safe_name(text: str) -> str:
+    """A name for a folder made of what a file from elsewhere says.
+
+    Letters, digits, spaces and ``-_.()+`` stay, all else becomes ``_``; no dots or spaces at the
+    ends, nothing empty, at most 100 characters.
+    """
+    name = re.sub(r"[^\w \-.()+]", "_", text).strip(" .")[:_MAX_NAME].rstrip(" .")
+    return name or "sequence"
+
+
+def unused_name(name: str, taken: set[str]) -> str:
+    """`name`, or `name-2`, `name-3` … where it is taken; the answer is added to `taken`."""
+    candidate, number = name, 1
+    while candidate.lower() in taken:
+        number += 1
+        candidate = f"{name}-{number}"
+    taken.add(candidate.lower())
+    return candidate
