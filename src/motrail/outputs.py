@@ -28,6 +28,7 @@ _ADVICE = {
     errno.ENOENT: "its folder is not there and cannot be made; choose another folder with -o",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "there is a file of that name where a folder is needed",
+    errno.ENOTEMPTY: "something has come into this folder meanwhile; choose another one with -o",
     errno.EISDIR: "there is a folder of that name where a file is needed",
 }
 

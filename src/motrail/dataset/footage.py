@@ -1,0 +1,257 @@
+"""The pictures that labels belong to: their size, and how they get into a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from motrail.errors import ConfigError, FormatError, VideoError
+from motrail.outputs import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from motrail.formats.labels import Labels
+    from motrail.types import Frame
+    from motrail.video.source import Source
+
+    Progress = Callable[[str, int, int | None], None]
+    """Told what is done, how many of it, and of how many (None where nobody knows)."""
+
+JPEG_QUALITY = 95
+_ENCODERS = 2
+_VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"})
+
+
+def silent(_what: str, _done: int, _total: int | None) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """What the user says about pictures that the labels do not bring.
+
+    Attributes:
+        video: A video (or folder of images) for the one sequence of a source, or a folder with
+            `<sequence>.mp4` for each.
+        size: Width and height of the frames in pixels, where there are neither pictures nor video.
+    """
+
+    video: Path | None = None
+    size: tuple[int, int] | None = None
+
+    def open(self, name: str, *, only: bool) -> Source | None:
+        """The video of a sequence.
+
+        Args:
+            name: The sequence.
+            only: Whether it is the only sequence so far.
+
+        Raises:
+            ConfigError: There is none for this sequence.
+            VideoError: It cannot be read.
+        """
+        from motrail.video.read import open_source
+
+        if self.video is None:
+            return None
+        if not _holds_videos(self.video):
+            if only:
+                return open_source(self.video)
+            raise ConfigError(
+                f"--video {self.video}: is one video, and there is another sequence, {name!r}; "
+                "give a folder that has a video named like each sequence"
+            )
+        inside = sorted(self.video.iterdir())
+        fits = [p for p in inside if (p.name if p.is_dir() else p.stem) == name]
+        if len(fits) != 1:
+            found = ", ".join(path.name for path in (fits or inside)[:5])
+            raise ConfigError(
+                f"--video {self.video}: expected one video named {name!r}, found {found}"
+            )
+        return open_source(fits[0])
+
+
+def _holds_videos(path: Path) -> bool:
+    """Whether a folder holds videos, or folders of pictures, rather than the pictures of one."""
+    if not path.is_dir() or (path / "img1").is_dir():
+        return False
+    return any(p.is_dir() or p.suffix.lower() in _VIDEOS for p in path.iterdir())
+
+
+def from_video(labels: Labels, source: Source, folder: Path, progress: Progress = silent) -> Labels:
+    """Give labels the frames of a video, by exact frame number.
+
+    Args:
+        labels: Of one sequence.
+        source: Its footage, all frames.
+        folder: Where the frames' JPEG files are put; made.
+        progress: Told of each frame.
+
+    Raises:
+        FormatError: The video has another size than the labels say, or ends before them.
+        VideoError: It cannot be decoded.
+        OutputError: The disk is full, for example.
+    """
+    size = (source.width, source.height)
+    _same_size(labels, size, source.name)
+    pictures = write_frames(source, folder, progress=progress)
+    last, needed = max(pictures, default=0), int(labels.frames.max(initial=0))
+    if needed > last:
+        raise FormatError(
+            labels.name,
+            f"expected labels for frames 1 to {last}, as many as the video {source.name!r} has, "
+            f"found some for frame {needed}; is it the right video, and complete?",
+        )
+    return labels.replace(
+        width=size[0],
+        height=size[1],
+        length=last,
+        frame_rate=source.frame_rate,
+        pictures=pictures,
+    )
+
+
+def from_pictures(labels: Labels, progress: Progress = silent) -> Labels:
+    """Labels with the size that their pictures have, all of which are looked at.
+
+    Raises:
+        FormatError: A picture has another size than the labels say or than the first one.
+        VideoError: A picture is broken.
+    """
+    from motrail.video.images import image_size
+
+    for done, picture in enumerate(labels.pictures.values(), start=1):
+        size = image_size(picture)
+        _same_size(labels, size, str(picture))
+        labels = labels if labels.width else labels.replace(width=size[0], height=size[1])
+        progress(f"{labels.name}: looking at pictures", done, len(labels.pictures))
+    return labels
+
+
+def _same_size(labels: Labels, size: tuple[int, int], what: str) -> None:
+    if labels.width and (labels.width, labels.height) != size:
+        raise FormatError(
+            what,
+            f"expected {labels.width}x{labels.height} pixels as told for {labels.name!r}, "
+            f"found {size[0]}x{size[1]}; labels and pictures do not belong together, or the "
+            "pictures were scaled",
+        )
+
+
+def complete(
+    labels: Labels, footage: Footage, work: Path, *, only: bool, progress: Progress = silent
+) -> Labels:
+    """Labels that know their size, from the video, their pictures or what the user says.
+
+    Args:
+        labels: Of one sequence.
+        footage: What the user says.
+        work: Where frames of a video may be put; on the disk of the result.
+        only: Whether it is the only sequence so far.
+        progress: Told of each picture.
+
+    Raises:
+        FormatError: Nobody knows the size, or sizes differ.
+        MotrailError: The footage cannot be read.
+    """
+    if footage.video is not None:
+        source = footage.open(labels.name, only=only)
+        if source is not None:
+            with source:
+                return from_video(labels, source, work / labels.name, progress)
+    if footage.size and not labels.width:
+        labels = labels.replace(width=footage.size[0], height=footage.size[1])
+    if labels.pictures:
+        labels = from_pictures(labels, progress)
+    if not labels.width:
+        raise FormatError(
+            labels.name, "the size of the frames is not known; give --video V or --size WxH"
+        )
+    return labels
+
+
+def write_frames(
+    source: Source,
+    folder: Path,
+    *,
+    name: Callable[[int], str] = "{:06d}.jpg".format,
+    progress: Progress = silent,
+) -> dict[int, Path]:
+    """Write the frames of a source as image files.
+
+    Args:
+        source: Gives out the wanted frames.
+        folder: Made if need be.
+        name: File name for a frame number; its ending says the kind.
+        progress: Told of each frame.
+
+    Returns:
+        The files by frame number.
+
+    Raises:
+        VideoError: The source cannot be decoded, or ended early.
+        OutputError: The disk is full, for example.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    files: dict[int, Path] = {}
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(_ENCODERS) as pool, contextlib.ExitStack() as stack:
+        stack.callback(pool.shutdown, cancel_futures=True)
+        for frame in source:
+            files[frame.number] = folder / name(frame.number)
+            waiting.append(pool.submit(_write_picture, frame, files[frame.number]))
+            while len(waiting) > 2 * _ENCODERS:
+                waiting.popleft().result()
+            progress(f"{source.name}: writing frames", len(files), source.expected_frames)
+        while waiting:
+            waiting.popleft().result()
+    if source.truncated is not None:
+        raise VideoError(f"{source.name}: {source.truncated}; copy the video again")
+    return files
+
+
+def _write_picture(frame: Frame, path: Path) -> None:
+    import cv2
+
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
+    good, data = cv2.imencode(path.suffix, frame.image, options)
+    if not good:
+        raise VideoError(f"{path}: the frame cannot be written as {path.suffix}")
+    with writing(path):
+        path.write_bytes(data)
+
+
+def place(pictures: Mapping[Path, Path], *, link: bool = True, progress: Progress = silent) -> None:
+    """Bring pictures to where they belong.
+
+    Args:
+        pictures: New path → path now.
+        link: Make hard links, which take no space, where the disk can.
+        progress: Told of each picture.
+
+    Raises:
+        OutputError: The disk is full, for example.
+    """
+    for done, (target, picture) in enumerate(pictures.items(), start=1):
+        origin = picture.resolve()
+        if not (link and _linked(origin, target)):
+            with writing(target):
+                shutil.copyfile(origin, target)
+        progress("bringing pictures", done, len(pictures))
+
+
+def _linked(origin: Path, target: Path) -> bool:
+    try:
+        os.link(origin, target)
+    except OSError:
+        return False
+    return True
