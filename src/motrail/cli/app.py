@@ -15,6 +15,7 @@ from rich.text import Text
 
 import motrail
 from motrail.cli.config import config_app
+from motrail.cli.dataset import dataset_app
 from motrail.cli.interrupts import interrupts
 from motrail.cli.track import track_command
 from motrail.errors import MotrailError
@@ -40,6 +41,7 @@ app = App(
     error_console=Console(stderr=True),
 )
 app.command(track_command, name="track")
+app.command(dataset_app, name="dataset")
 app.command(config_app, name="config")
 
 

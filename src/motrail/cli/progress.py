@@ -102,3 +102,54 @@ def download_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
             bar.update(task, completed=done, total=total)
 
         yield show
+
+
+@contextlib.contextmanager
+def steps_progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show what is being done, how much of it, and when that will be over."""
+    if not sys.stderr.isatty():
+        yield _log_steps()
+        return
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task, doing = None, ""
+    with bar:
+
+        def show(what: str, done: int, total: int | None) -> None:
+            nonlocal task, doing
+            interrupts.check()
+            if task is None or what != doing:
+                if task is not None:
+                    bar.remove_task(task)
+                task, doing = bar.add_task(what, total=total), what
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+def _log_steps() -> Callable[[str, int, int | None], None]:
+    last = start = time.monotonic()
+    doing = ""
+
+    def log(what: str, done: int, total: int | None) -> None:
+        nonlocal last, start, doing
+        interrupts.check()
+        now = time.monotonic()
+        if what != doing:
+            doing, start = what, now
+        if now - last < _LOG_EVERY:
+            return
+        last = now
+        of = f" of {total}" if total else ""
+        left = (now - start) / done * (total - done) if total and done else 0
+        eta = f", {left:.0f} s left" if left else ""
+        print(f"{what}: {done}{of}{eta}", file=sys.stderr, flush=True)
+
+    return log

@@ -143,6 +143,31 @@ def export_labels(
     return summary
 
 
+def writer_of(format_: str) -> type[LabelWriter]:
+    """The writer of one of `motrail.formats.recognize.FORMATS`."""
+    match format_:
+        case "ground-truth":
+            from motrail.formats.ground_truth_writer import GroundTruthWriter
+
+            return GroundTruthWriter
+        case "cvat":
+            from motrail.formats.cvat import CvatWriter
+
+            return CvatWriter
+        case "label-studio":
+            from motrail.formats.label_studio import LabelStudioWriter
+
+            return LabelStudioWriter
+        case "coco":
+            from motrail.formats.coco_writer import CocoWriter
+
+            return CocoWriter
+        case _:
+            from motrail.formats.mot_writer import MotWriter
+
+            return MotWriter
+
+
 def _carry(
     labels: Labels,
     add: Callable[[Labels], Mapping[Path, Path]],

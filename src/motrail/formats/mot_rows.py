@@ -193,4 +193,6 @@ def _read_line(text: str) -> list[float] | str:
         value = row[index] if index < len(row) else 1.0
         if not math.isfinite(value) or value != int(value) or abs(value) > 2**53:
             return f"expected {name} as a whole number, found {cells[index].strip()!r}"
-    return [value if not math.isnan(value) else math.inf for value in row]
+    if any(map(math.isnan, row)):
+        return f"expected numbers, found {shown!r}"
+    return row
