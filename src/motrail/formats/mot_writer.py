@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from motrail.formats.writer import LabelWriter
@@ -74,7 +75,7 @@ def write_sequence(folder: Path, labels: Labels) -> None:
         OSError: It cannot be written.
     """
     (folder / "gt").mkdir(parents=True, exist_ok=True)
-    (folder / "gt" / "gt.txt").write_text(_format_rows(labels.in_order()), encoding="ascii")
+    (folder / "gt" / "gt.txt").write_bytes(_format_rows(labels.in_order()))
     suffixes = {path.suffix.lower() for path in labels.pictures.values()} & IMAGE_SUFFIXES
     rate = labels.frame_rate or 30.0
     lines = [
@@ -91,22 +92,18 @@ def write_sequence(folder: Path, labels: Labels) -> None:
     (folder / "seqinfo.ini").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _format_rows(labels: Labels) -> str:
-    columns = zip(
+def _format_rows(labels: Labels) -> bytes:
+    columns = (
         labels.frames.tolist(),
         labels.ids.tolist(),
         *(plain(column) for column in labels.boxes_xywh.T),
         (~labels.ignore).astype(np.int64).tolist(),
         (labels.class_ids + 1).tolist(),
         plain(labels.visibility),
-        strict=True,
     )
-    return "".join(
-        [
-            f"{frame},{id_},{left},{top},{width},{height},{active},{class_},{visibility}\n"
-            for frame, id_, left, top, width, height, active, class_, visibility in columns
-        ]
-    )
+    # As JSON, because its writer is several times as fast as formatting line by line.
+    rows = msgspec.json.encode(list(zip(*columns, strict=True)))
+    return rows[2:-2].replace(b"],[", b"\n") + b"\n" if len(labels) else b""
 
 
 def plain(column: NDArray[np.float64]) -> list[float]:
