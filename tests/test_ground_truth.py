@@ -967,13 +967,19 @@ def test_short_names() -> None:
     assert max(map(len, many)) == 16
 
 
+def test_size_and_frame_rate_stand_beside_the_sequence_file(tmp_path: Path) -> None:
+    labels = small(width=640).replace(height=360, frame_rate=12.5)
+    written(tmp_path / "out", labels)
+    back = only(tmp_path / "out")
+    assert (back.width, back.height, back.frame_rate) == (640, 360, 12.5)
+
+
 def test_notes(tmp_path: Path) -> None:
     labels = small(width=640, keyframe=np.array([True, False, False])).replace(
         ids=np.array([-1, 7, -1])
     )
     writer = written(tmp_path / "out", labels, labels[:0].replace(name="b", length=0))
     assert dict(writer.notes) == {
-        "size and frame rate have no place in Ground Truth; the pictures show them": 2,
         "boxes filled in between keyframes are written as if set by hand": 2,
         "boxes without an id are written as an object each": 2,
         "sequence 'b' has no frames and is left out": 1,

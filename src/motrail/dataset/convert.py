@@ -151,11 +151,11 @@ def writer_of(format_: str) -> type[LabelWriter]:
 
             return GroundTruthWriter
         case "cvat":
-            from motrail.formats.cvat import CvatWriter
+            from motrail.formats.cvat_writer import CvatWriter
 
             return CvatWriter
         case "label-studio":
-            from motrail.formats.label_studio import LabelStudioWriter
+            from motrail.formats.label_studio_writer import LabelStudioWriter
 
             return LabelStudioWriter
         case "coco":

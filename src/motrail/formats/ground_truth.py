@@ -10,6 +10,7 @@ frame object tracking output" and "Create a video frame input manifest file".
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ from motrail.formats.ground_truth_names import (
 )
 from motrail.formats.ground_truth_rows import ClassMap, Source, id_order, to_labels
 from motrail.formats.labels import MAX_FRAMES, Labels, LabelSource, ReadOptions
+from motrail.formats.seqinfo import read_seqinfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -157,6 +159,7 @@ class _Job:
     def _read(self, entry: Entry, name: str) -> Labels:
         numbers: dict[str, int] | None = None
         pictures: dict[int, Path] = {}
+        options = self.options
         if entry.sequence is not None:
             path = self.files.find(entry.sequence, entry.line)
             if path is None:
@@ -164,10 +167,11 @@ class _Job:
             sequence = read_json(path, SequenceFile, MAX_SEQUENCE_BYTES)
             numbers = _sequence_numbers(path, sequence.frames)
             pictures = self._pictures(entry, path, sequence.prefix, numbers)
+            options = self._options(path)
         path = self.files.find(entry.labels, entry.line)
         if path is not None:
             source = Source(path, _place, name, self._class_map(entry), numbers, pictures)
-            return to_labels(_read_labels(path), source, self.options, self.found)
+            return to_labels(_read_labels(path), source, options, self.found)
         path, files, frames = self._answers(entry)
 
         def place(frame: int, box: int | None) -> str:
@@ -175,7 +179,16 @@ class _Job:
             return where if box is None else f"{where}.boundingBoxes[{box}]"
 
         source = Source(path, place, name, self._class_map(entry), numbers, pictures)
-        return to_labels(frames, source, self.options, self.found)
+        return to_labels(frames, source, options, self.found)
+
+    def _options(self, sequence_file: Path) -> ReadOptions:
+        """With the size and frame rate that our writer leaves beside the sequence file."""
+        info = read_seqinfo(sequence_file.with_suffix(".ini"), self.found)
+        return replace(
+            self.options,
+            size=(info.width, info.height) if info.width else self.options.size,
+            frame_rate=info.frame_rate or self.options.frame_rate,
+        )
 
     def _class_map(self, entry: Entry) -> ClassMap | None:
         if not entry.class_map:

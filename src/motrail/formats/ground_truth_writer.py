@@ -29,6 +29,7 @@ from motrail.formats.ground_truth_categories import (
     label_limit_notes,
 )
 from motrail.formats.ground_truth_names import LABELS_FILE, short_names
+from motrail.formats.seqinfo import seqinfo_text
 from motrail.formats.writer import LabelWriter
 from motrail.outputs import writing
 
@@ -115,7 +116,7 @@ class GroundTruthWriter(LabelWriter):
             files = {number: f"{number:0{digits}}{_suffix(labels, number)}" for number in numbers}
             boxes = (rows[a:b] for a, b in zip(starts[part], ends[part], strict=True))
             self._write_labels(files, boxes, labels.frame_attributes)
-            self._write_sequence(name, files)
+            self._write_sequence(name, files, labels)
             folder = self.folder / "frames" / name
             with writing(folder):
                 folder.mkdir(parents=True)
@@ -189,8 +190,6 @@ class GroundTruthWriter(LabelWriter):
         if len(listed) > MAX_FRAMES_OF_SEQUENCE:
             parts = -(-len(listed) // MAX_FRAMES_OF_SEQUENCE)
             notes[f"sequence {labels.name!r} is written in {parts} parts of 2,000 frames"] += 1
-        if labels.width or labels.height or labels.frame_rate:
-            notes["size and frame rate have no place in Ground Truth; the pictures show them"] += 1
         between = int((~labels.keyframe).sum())
         if between:
             notes["boxes filled in between keyframes are written as if set by hand"] += between
@@ -222,7 +221,7 @@ class GroundTruthWriter(LabelWriter):
                     before = ","
                 file.write("]}")
 
-    def _write_sequence(self, name: str, files: Mapping[int, str]) -> None:
+    def _write_sequence(self, name: str, files: Mapping[int, str], labels: Labels) -> None:
         first = min(files)
         content = {
             "seq-no": len(self._sequences) + 1,
@@ -236,6 +235,9 @@ class GroundTruthWriter(LabelWriter):
         with writing(path):
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(msgspec.json.encode(content))
+            if labels.width and labels.height:  # no part of the format, but our reader looks for it
+                part = labels.replace(name=name, length=len(files))
+                path.with_suffix(".ini").write_text(seqinfo_text(part), encoding="utf-8")
         self._sequences.append(name)
 
 

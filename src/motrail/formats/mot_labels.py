@@ -8,8 +8,6 @@ classes; without one they are the twelve of MOT16, MOT17 and MOT20 (https://arxi
 
 from __future__ import annotations
 
-import configparser
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +16,9 @@ import numpy as np
 
 from motrail.errors import FormatError
 from motrail.formats.faults import Fault, check_rows, refuse
-from motrail.formats.labels import MAX_FRAMES, Coded, Labels, LabelSource, ReadOptions
+from motrail.formats.labels import Coded, Labels, LabelSource, ReadOptions
 from motrail.formats.mot_rows import Rows, read_rows
+from motrail.formats.seqinfo import SeqInfo, read_seqinfo
 from motrail.names import (
     frame_numbers,
     is_image,
@@ -166,20 +165,10 @@ def _classes(sequence: _Sequence) -> tuple[str, ...] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Info:
-    """What seqinfo.ini says; 0 where it does not."""
-
-    width: int = 0
-    height: int = 0
-    length: int = 0
-    frame_rate: float = 0.0
-    pictures: str = "img1"
-
-
 def _read(sequence: _Sequence, options: ReadOptions, found: Found) -> Labels:
-    info = _read_info(sequence.folder, found) if sequence.folder else _Info()
-    pictures = _list_pictures(sequence.folder / info.pictures) if sequence.folder else {}
+    folder = sequence.folder
+    info = read_seqinfo(folder / "seqinfo.ini", found) if folder else SeqInfo()
+    pictures = _list_pictures(folder / info.pictures) if folder else {}
     names = _classes(sequence)
     rows = read_rows(sequence.labels, found) if sequence.labels else Rows.none()
     width, height = (info.width, info.height) if info.width else options.size or (0, 0)
@@ -246,48 +235,6 @@ def _labels(name: str, rows: Rows, classes: tuple[str, ...], *, is_truth: bool) 
         visibility=rows.visibility,
         ignore=ignore,
         attributes=attributes,
-    )
-
-
-def _read_info(folder: Path, found: Found) -> _Info:
-    path = folder / "seqinfo.ini"
-    if not path.is_file():
-        return _Info()
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(path.read_text(encoding="utf-8-sig"))
-        section = parser["Sequence"]
-    except (OSError, UnicodeDecodeError, configparser.Error, KeyError) as error:
-        message = f"expected a section [Sequence] with imWidth, imHeight and seqLength: {error!r}"
-        found(Fault("seqinfo", path, message))
-        return _Info()
-
-    def number(key: str, upper: float, *, whole: bool = True) -> float:
-        text = section.get(key)
-        if text is None:
-            return 0
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0 < value <= upper or (whole and value != int(value)):
-            kind = "whole number" if whole else "number"
-            message = f"{key}: expected a {kind} above 0, at most {upper:g}, found {text!r}"
-            found(Fault("seqinfo", path, message))
-            return 0
-        return value
-
-    folder_name = section.get("imDir", "img1").strip() or "img1"
-    if Path(folder_name).is_absolute() or ".." in Path(folder_name).parts:
-        found(Fault("seqinfo", path, f"imDir: expected a folder inside, found {folder_name!r}"))
-        folder_name = "img1"
-    width, height = int(number("imWidth", 1e6)), int(number("imHeight", 1e6))
-    return _Info(
-        width=width if height else 0,
-        height=height if width else 0,
-        length=int(number("seqLength", MAX_FRAMES)),
-        frame_rate=number("frameRate", 1e6, whole=False),
-        pictures=folder_name,
     )
 
 

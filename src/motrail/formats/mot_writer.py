@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from motrail.formats.seqinfo import seqinfo_text
 from motrail.formats.writer import LabelWriter
-from motrail.names import IMAGE_SUFFIXES
 from motrail.outputs import writing
 
 if TYPE_CHECKING:
@@ -76,20 +76,7 @@ def write_sequence(folder: Path, labels: Labels) -> None:
     """
     (folder / "gt").mkdir(parents=True, exist_ok=True)
     (folder / "gt" / "gt.txt").write_bytes(_format_rows(labels.in_order()))
-    suffixes = {path.suffix.lower() for path in labels.pictures.values()} & IMAGE_SUFFIXES
-    rate = labels.frame_rate or 30.0
-    lines = [
-        "[Sequence]",
-        f"name={labels.name}",
-        "imDir=img1",
-        f"frameRate={int(rate) if rate == int(rate) else rate}",
-        f"seqLength={labels.length}",
-        f"imWidth={labels.width}",
-        f"imHeight={labels.height}",
-        f"imExt={min(suffixes, default='.jpg')}",
-    ]
-    text = "".join(f"{line}\n" for line in lines)
-    (folder / "seqinfo.ini").write_text(text, encoding="utf-8", newline="\n")
+    (folder / "seqinfo.ini").write_text(seqinfo_text(labels), encoding="utf-8", newline="\n")
 
 
 def _format_rows(labels: Labels) -> bytes:
