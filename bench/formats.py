@@ -2,7 +2,7 @@
 
 MOT → COCO and Ground Truth → MOT of the seven MOT17 training sequences (204,701 boxes). Both sides
 read the same files, write the same records and take turns; the best of the rounds counts. Then the
-peak memory of converting one sequence and the same one thirty times over.
+peak memory of converting the largest sequence three times and thirty times over.
 
     python bench/formats.py [MOT] [--rounds 5] [--no-memory]
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 GOALS = {"MOT → COCO": 3.0, "Ground Truth → MOT": 2.0}
 MEMORY_GOAL = 1.1
-COPIES = 30
+COPIES = 3, 30
 
 
 def mot_to_coco(mot: Path, out: Path) -> None:
@@ -190,21 +190,18 @@ def peak(name: str, source: Path) -> float:
 
 
 def compare_memory(mot: Path, folder: Path) -> None:
-    """One sequence, and many of them."""
-    one, many = folder / "one", folder / "many"
+    """The largest sequence three times and thirty times."""
     name = max(mot.iterdir(), key=lambda f: (f / "gt" / "gt.txt").stat().st_size).name
-    shutil.copytree(mot / name, one / name)
-    for number in range(COPIES):
-        shutil.copytree(mot / name, many / f"{name}-{number:03d}")
-    print(f"\n{'':>20} {'peak MiB':>10} {f'× {COPIES}':>9} {'ratio':>7} {'goal':>6}")
+    heads = [f"× {count} MiB" for count in COPIES]
+    print(f"\n{'':>20} {heads[0]:>10} {heads[1]:>9} {'ratio':>7} {'goal':>6}")
+    for count in COPIES:
+        for number in range(count):
+            shutil.copytree(mot / name, folder / f"mot {count}" / f"{name}-{number:03d}")
+        make_job(folder / f"mot {count}", folder / f"job {count}")
     for way in WAYS:
-        sources = [one, many]
-        if way != "MOT → COCO":
-            sources = [folder / "one job", folder / "many jobs"]
-            make_job(one, sources[0])
-            make_job(many, sources[1])
-        few, lots = (peak(way, source) for source in sources)
-        print(f"{way:>20} {few:10.0f} {lots:9.0f} {lots / few:7.2f} {MEMORY_GOAL:6.1f}")
+        kind = "mot" if way == "MOT → COCO" else "job"
+        few, many = (peak(way, folder / f"{kind} {count}") for count in COPIES)
+        print(f"{way:>20} {few:10.0f} {many:9.0f} {many / few:7.2f} {MEMORY_GOAL:6.1f}")
 
 
 def main() -> None:

@@ -154,12 +154,12 @@ def test_a_record_in_full(tmp_path: Path) -> None:
         '{"id": 2, "file_name": "A/2.jpg", "width": 1920, "height": 1080, "video_id": 1, '
         '"frame_id": 2, "prev_image_id": 1, "next_image_id": -1}],\n'
         '"annotations": [\n'
-        '{"id": 1, "image_id": 1, "category_id": 2, "bbox": [912, 484.0, 97, 109], '
-        '"area": 10573, "iscrowd": 0, "track_id": 3, "keyframe": true, "ignore": false, '
-        '"visibility": -1, "attributes": null, "source_id": null},\n'
-        '{"id": 2, "image_id": 2, "category_id": 2, "bbox": [1, 2.5, 3, 4], '
-        '"area": 12, "iscrowd": 0, "track_id": 3, "keyframe": true, "ignore": false, '
-        '"visibility": -1, "attributes": null, "source_id": null}],\n'
+        '{"id": 1, "image_id": 1, "track_id": 3, "bbox": [912, 484.0, 97, 109], '
+        '"area": 10573, "visibility": -1, "category_id": 2, "iscrowd": 0, "keyframe": true, '
+        '"ignore": false, "attributes": null, "source_id": null},\n'
+        '{"id": 2, "image_id": 2, "track_id": 3, "bbox": [1, 2.5, 3, 4], '
+        '"area": 12, "visibility": -1, "category_id": 2, "iscrowd": 0, "keyframe": true, '
+        '"ignore": false, "attributes": null, "source_id": null}],\n'
         '"videos": [{"id": 1, "file_name": "A", "width": 1920, "height": 1080, '
         '"frame_rate": 30, "length": 2}],\n'
         '"categories": [{"id": 1, "name": "bus"},\n'
@@ -682,7 +682,7 @@ VIDEO: dict[str, Any] = {"video_id": 3, "width": 64, "height": 48}
         ),
         (
             {"images": [image(11, frame_id=-1, **VIDEO), image(12, frame_id=2, **VIDEO)]},
-            "images[0].frame_id: expected a frame of the sequence, 1 to 10000000, found -1",
+            "images[0].frame_id: expected a frame of the sequence, 1 to 4000000, found -1",
         ),
         (
             {"videos": [{"id": 3, "length": 1}]},
@@ -696,7 +696,7 @@ VIDEO: dict[str, Any] = {"video_id": 3, "width": 64, "height": 48}
         ({"videos": [{"id": 3, "name": 7}]}, "videos[0].name: expected text, found 7"),
         (
             {"videos": [{"id": 3, "length": 10**9}]},
-            "videos[0].length: expected a whole number from 0 to 10000000, found 1000000000",
+            "videos[0].length: expected a whole number from 0 to 4000000, found 1000000000",
         ),
         (
             {"videos": [{"id": 3, "frame_rate": -5}]},

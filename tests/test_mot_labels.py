@@ -215,10 +215,11 @@ class TestBadInput:
         ("old", "new", "message"),
         [
             ("seqLength=10", "seqLength=ten", "seqLength: expected a whole number above 0"),
-            ("seqLength=10", "seqLength=99999999999", "at most 1e+07, found '99999999999'"),
+            ("seqLength=10", "seqLength=99999999999", "at most 4e+06, found '99999999999'"),
             ("imWidth=640", "imWidth=-640", "imWidth: expected a whole number above 0"),
             ("frameRate=25", "frameRate=nan", "frameRate: expected a number above 0"),
             ("imDir=img1", "imDir=../../etc", "imDir: expected a folder inside, found '../../etc'"),
+            ("imDir=img1", "imDir=\0", "imDir: expected a folder inside, found '\\x00'"),
             ("[Sequence]", "[Other]", "expected a section [Sequence]"),
             ("[Sequence]", "", "expected a section [Sequence]"),
         ],

@@ -60,9 +60,9 @@ def test_a_read_only_image() -> None:
     assert changed(drawer().draw(image, tracks([1], [BOX]))).any()
 
 
-def test_the_label_says_id_class_and_score(monkeypatch: pytest.MonkeyPatch) -> None:
+def heard(it: TrackDrawer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The labels that the drawer draws from now on."""
     said: list[str] = []
-    it = drawer()
     annotate = it._labels.annotate
 
     def listen(scene: Any, rows: Any, labels: list[str]) -> Any:
@@ -70,11 +70,56 @@ def test_the_label_says_id_class_and_score(monkeypatch: pytest.MonkeyPatch) -> N
         return annotate(scene, rows, labels)
 
     monkeypatch.setattr(it._labels, "annotate", listen)
+    return said
+
+
+def test_the_label_says_id_class_and_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = drawer()
+    said = heard(it, monkeypatch)
     it.draw(GREY, tracks([12], [BOX]))
     it.draw(GREY, tracks([3], [BOX], class_id=1))
     it.draw(GREY, tracks([4], [BOX], class_id=2))
     it.draw(GREY, tracks([5], [BOX], class_id=-1))
     assert said == ["12 person 0.88", "3 car 0.88", "4 2 0.88", "5 -1 0.88"]
+
+
+def test_what_a_label_may_leave_out_or_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = drawer(scores=False)
+    said = heard(it, monkeypatch)
+    # The larger box is drawn and named first.
+    large = [300, 100, 400, 300]
+    it.draw(GREY, tracks([12, 7], [BOX, large]), filled=np.array([True, False]))
+    it.draw(GREY, tracks([-1], [BOX]))
+    assert said == ["7 person", "12 person ~", "person"]
+    said.clear()
+    both = tracks([12, 7], [BOX, large])
+    it.draw(GREY, both, faint=np.array([False, True]), filled=np.array([True, False]))
+    assert said == ["12 person ~"]
+
+
+def test_faint_rows_are_grey_boxes_and_nothing_else() -> None:
+    it = drawer()
+    for step in range(5):
+        box = [300 - 20 * step, 200, 350 - 20 * step, 300]
+        drawn = it.draw(GREY, tracks([12], [box]), faint=np.array([True]))
+    where = changed(drawn)
+    rows, columns = np.nonzero(where)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (200, 300, 220, 270)
+    assert not where[203:298, 223:268].any()
+    colors = np.unique(drawn[where], axis=0)
+    assert (colors == colors[:, :1]).all()  # no colour
+    plain = drawer(trail_seconds=0).draw(GREY, tracks([3], [BOX]))
+    mixed = drawer(trail_seconds=0).draw(
+        GREY, tracks([12, 3], [[10, 10, 20, 20], BOX]), faint=np.array([True, False])
+    )
+    assert np.array_equal(mixed[100:], plain[100:])
+
+
+def test_what_has_no_identity_has_no_trail() -> None:
+    it = drawer()
+    it.draw(GREY, tracks([-1], [[0, 200, 50, 250]]))
+    drawn = it.draw(GREY, tracks([-1], [[200, 200, 250, 250]]))
+    assert not changed(drawn)[249:252, 60:190].any()
 
 
 def test_an_identity_keeps_its_colour() -> None:

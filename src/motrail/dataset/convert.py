@@ -61,7 +61,7 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        return asdict(self)
+        return asdict(self) | {"notes": dict(self.notes)}
 
 
 def import_labels(

@@ -23,18 +23,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from motrail.formats.labels import ClassList, Coded, Labels
+    from motrail.formats.labels import ClassList, Labels
 
 _IMAGE = (
     '{"id": %d, "file_name": %s, "width": %d, "height": %d, "video_id": %d, "frame_id": %d, '
     '"prev_image_id": %d, "next_image_id": %d%s}'
 )
-_ANNOTATION = (
-    '{"id": %s, "image_id": %s, "category_id": %s, "bbox": [%s, %s, %s, %s], "area": %s, '
-    '"iscrowd": %s, "track_id": %s, "keyframe": %s, "ignore": %s, "visibility": %s, '
-    '"attributes": %s, "source_id": %s}'
-)
 _SEPARATOR = ",\n"
+_MAX_KEY = 2**62
+_BLOCK = 50_000
 _WHOLE = 2.0**53  # from here on neighbouring floats are more than 1 apart
 
 
@@ -150,37 +147,41 @@ class CocoFile:
     ) -> None:
         first, last = self._images + 1, self._images + len(listed)
         video, width, height = len(self._videos), labels.width, labels.height
-        rows = []
-        for number, frame in enumerate(listed, start=first):
+
+        def row(number: int, frame: int) -> str:
             more = ""
             if frame in labels.frame_attributes:
                 more = f', "attributes": {_json(labels.frame_attributes[frame])}'
             previous = number - 1 if number > first else -1
             following = number + 1 if number < last else -1
             name = _json(file_names(frame))
-            rows.append(
-                _IMAGE % (number, name, width, height, video, frame, previous, following, more)
-            )
-        self._append(self._file, rows, first)
+            return _IMAGE % (number, name, width, height, video, frame, previous, following, more)
+
+        for start in range(0, len(listed), _BLOCK):
+            frames = listed[start : start + _BLOCK]
+            rows = [row(number, frame) for number, frame in enumerate(frames, start=first + start)]
+            self._append(self._file, rows, first + start)
 
     def _write_annotations(self, labels: Labels, listed: NDArray[np.int64]) -> None:
         first = self._annotations + 1
         boxes = labels.boxes_xywh
-        columns = (
-            list(range(first, first + len(labels))),
+        columns = zip(
+            range(first, first + len(labels)),
             (np.searchsorted(listed, labels.frames) + self._images + 1).tolist(),
-            (labels.class_ids + 1).tolist(),
+            labels.ids.tolist(),
             *(_plain(boxes[:, side]) for side in range(4)),
             _plain(boxes[:, 2] * boxes[:, 3]),
-            labels.ignore.astype(np.int64).tolist(),
-            labels.ids.tolist(),
-            np.where(labels.keyframe, "true", "false").tolist(),
-            np.where(labels.ignore, "true", "false").tolist(),
             _plain(labels.visibility),
-            _coded(labels.attributes),
-            _coded(labels.source_ids),
+            _few_valued(labels),
+            strict=True,
         )
-        self._append(self._spool, _rows(_ANNOTATION, columns), first)
+        rows = [
+            f'{{"id": {number}, "image_id": {image}, "track_id": {track}, '
+            f'"bbox": [{left}, {top}, {width}, {height}], "area": {area}, '
+            f'"visibility": {visibility}, {rest}}}'
+            for number, image, track, left, top, width, height, area, visibility, rest in columns
+        ]
+        self._append(self._spool, rows, first)
 
     def _append(self, file: IO[bytes], rows: list[str], first: int) -> None:
         if rows:
@@ -268,9 +269,41 @@ def _number(value: float) -> str:
     return repr(int(value) if value == int(value) else float(value))
 
 
-def _coded(column: Coded[Mapping[str, object]] | Coded[str]) -> list[str]:
-    texts = [*(_json(value) for value in column.values), "null"]
-    return [texts[code] for code in column.codes.tolist()]
+def _few_valued(labels: Labels) -> list[str]:
+    """The columns that take few values, as one text for each row; made once for equal rows."""
+    together = (
+        labels.class_ids,
+        labels.ignore,
+        labels.keyframe,
+        labels.attributes.codes + 1,
+        labels.source_ids.codes + 1,
+    )
+    keys = np.zeros(len(labels), np.int64)
+    span = 1
+    for column in together:
+        values = int(column.max(initial=0)) + 1
+        if span * values > _MAX_KEY:  # numbered anew, they are small again
+            keys = np.unique(keys, return_inverse=True)[1].reshape(-1)
+            span = len(keys)
+        keys = keys * values + column
+        span *= values
+    _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+    attributes = [*map(_json, labels.attributes.values), "null"]
+    source_ids = [*map(_json, labels.source_ids.values), "null"]
+    texts = [
+        f'"category_id": {class_id + 1}, "iscrowd": {int(ignore)}, '
+        f'"keyframe": {_json(keyframe)}, "ignore": {_json(ignore)}, '
+        f'"attributes": {attributes[attribute]}, "source_id": {source_ids[source]}'
+        for class_id, ignore, keyframe, attribute, source in zip(
+            labels.class_ids[first].tolist(),
+            labels.ignore[first].tolist(),
+            labels.keyframe[first].tolist(),
+            labels.attributes.codes[first].tolist(),
+            labels.source_ids.codes[first].tolist(),
+            strict=True,
+        )
+    ]
+    return [texts[index] for index in which.tolist()]
 
 
 def _json(value: object) -> str:

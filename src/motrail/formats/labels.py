@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_FRAMES = 10_000_000
-"""The longest sequence that is believed: 92 hours at 30 frames a second."""
+MAX_FRAMES = 4_000_000
+"""The longest sequence that is believed: 37 hours at 30 frames a second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

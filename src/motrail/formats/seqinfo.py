@@ -65,7 +65,7 @@ def read_seqinfo(path: Path, found: Found) -> SeqInfo:
         return value
 
     pictures = section.get("imDir", "img1").strip() or "img1"
-    if Path(pictures).is_absolute() or ".." in Path(pictures).parts:
+    if "\0" in pictures or Path(pictures).is_absolute() or ".." in Path(pictures).parts:
         found(Fault("seqinfo", path, f"imDir: expected a folder inside, found {pictures!r}"))
         pictures = "img1"
     width, height = int(number("imWidth", 1e6)), int(number("imHeight", 1e6))
@@ -79,16 +79,19 @@ def read_seqinfo(path: Path, found: Found) -> SeqInfo:
 
 
 def seqinfo_text(labels: Labels) -> str:
-    """What `read_seqinfo` reads back."""
+    """What `read_seqinfo` reads back; what is unknown has no line."""
     suffixes = {path.suffix.lower() for path in labels.pictures.values()} & IMAGE_SUFFIXES
     rate = labels.frame_rate or USUAL_RATE
+    known = {
+        "seqLength": labels.length,
+        "imWidth": labels.width,
+        "imHeight": labels.height,
+    }
     return (
         "[Sequence]\n"
         f"name={labels.name}\n"
         "imDir=img1\n"
         f"frameRate={int(rate) if rate == int(rate) else rate}\n"
-        f"seqLength={labels.length}\n"
-        f"imWidth={labels.width}\n"
-        f"imHeight={labels.height}\n"
-        f"imExt={min(suffixes, default='.jpg')}\n"
+        + "".join(f"{key}={value}\n" for key, value in known.items() if value)
+        + f"imExt={min(suffixes, default='.jpg')}\n"
     )

@@ -28,6 +28,8 @@ _PALETTE = [
     "#696900", "#ff78ff", "#ff3c3c", "#d2e187", "#ff00f0", "#0069b4", "#c3a51e", "#2d4bff",
 ]
 # fmt: on
+_FAINT = (200, 200, 200)
+_FILLED = "filled"
 
 
 class TrackDrawer:
@@ -44,6 +46,7 @@ class TrackDrawer:
         height: Height of the frames in pixels.
         frame_rate: Frames per second as they are given to `draw`.
         trail_seconds: Length of the trail; 0 draws none.
+        scores: Whether a label tells the score.
 
     Raises:
         MissingExtraError: supervision is not installed.
@@ -58,6 +61,7 @@ class TrackDrawer:
         height: int,
         frame_rate: float,
         trail_seconds: float = 1.0,
+        scores: bool = True,
     ) -> None:
         _check_settings(width, height, frame_rate, trail_seconds)
         try:
@@ -66,6 +70,7 @@ class TrackDrawer:
             raise MissingExtraError("supervision", "video", error) from error
         self._names = tuple(class_names)
         self._size = (width, height)
+        self._scores = scores
         # The short side decides, so that an upright phone video is drawn like one lying down.
         scale = min(width, height) / 720
         self._line = max(1, round(1.5 * scale + 0.6))
@@ -73,6 +78,7 @@ class TrackDrawer:
         colors = sv.ColorPalette.from_hex(_PALETTE)
         by_track = sv.ColorLookup.TRACK
         self._boxes = sv.BoxAnnotator(colors, thickness=self._line, color_lookup=by_track)
+        self._faint = sv.BoxAnnotator(sv.Color(*_FAINT), thickness=max(1, self._line // 2))
         self._labels = sv.LabelAnnotator(
             colors,
             color_lookup=by_track,
@@ -101,14 +107,22 @@ class TrackDrawer:
         tracks: Tracks,
         *,
         out: NDArray[np.uint8] | None = None,
+        faint: NDArray[np.bool_] | None = None,
+        filled: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.uint8]:
         """Draw one frame's tracks. Call it for every frame in turn, also for empty ones.
+
+        A track of id -1 is none that could be followed: it has neither number nor trail.
 
         Args:
             image_bgr: Pixels, uint8, shape (height, width, 3), channels blue, green, red; not
                 changed.
             tracks: What to draw; boxes may leave the image.
             out: Where to draw, of the same shape and type, to spare fresh memory for every frame.
+            faint: Rows of `tracks` to be drawn as thin grey boxes and nothing else, bool,
+                shape (n,).
+            filled: Rows that were filled in between others, bool, shape (n,); their label ends in
+                a `~`.
 
         Returns:
             `out`, or a new image of the same shape.
@@ -130,9 +144,15 @@ class TrackDrawer:
         rows = to_supervision(tracks)
         # OpenCV draws with 32-bit numbers; what lies that far out is not seen anyway.
         rows.xyxy = np.clip(rows.xyxy, [-width, -height] * 2, [2 * width, 2 * height] * 2)
+        if filled is not None:
+            rows.data[_FILLED] = filled.copy()
+        if faint is not None:
+            scene = self._faint.annotate(scene, self._visible(_pick(rows, faint)))
+            rows = _pick(rows, ~faint)
         if self._trails is not None:
             self._forget_old_trails()
-            scene = self._trails.annotate(scene, rows)
+            followed = tracks.ids if faint is None else tracks.ids[~faint]
+            scene = self._trails.annotate(scene, _pick(rows, followed != -1))
         rows = self._visible(rows)
         scene = self._boxes.annotate(scene, rows)
         labels = self._texts(rows)
@@ -160,10 +180,22 @@ class TrackDrawer:
     def _texts(self, rows: supervision.Detections) -> list[str]:
         if rows.tracker_id is None or rows.class_id is None or rows.confidence is None:
             return []
+        filled = rows.data.get(_FILLED, np.zeros(len(rows), np.bool_))
         columns = zip(
-            rows.tracker_id.tolist(), rows.class_id.tolist(), rows.confidence.tolist(), strict=True
+            rows.tracker_id.tolist(),
+            rows.class_id.tolist(),
+            rows.confidence.tolist(),
+            np.asarray(filled).tolist(),
+            strict=True,
         )
-        return [f"{i} {self._class_name(class_id)} {score:.2f}" for i, class_id, score in columns]
+        texts = []
+        for id_, class_id, score, between in columns:
+            parts = [] if id_ == -1 else [str(id_)]
+            parts.append(self._class_name(class_id))
+            if self._scores:
+                parts.append(f"{score:.2f}")
+            texts.append(" ".join([*parts, "~"] if between else parts))
+        return texts
 
     def _class_name(self, class_id: int) -> str:
         return self._names[class_id] if 0 <= class_id < len(self._names) else str(class_id)
@@ -178,6 +210,11 @@ class TrackDrawer:
         corners[:, 0] = np.clip(corners[:, 0], 0, np.maximum(width - label_width, 0))
         corners[:, 1] = np.clip(corners[:, 1], self._label_height, height - 1)
         return corners
+
+
+def _pick(rows: supervision.Detections, which: NDArray[np.bool_]) -> supervision.Detections:
+    """Rows by a mask; the very same where all are wanted, which spares copies."""
+    return rows if which.all() else cast("supervision.Detections", rows[which])
 
 
 def _label_extent(annotator: supervision.LabelAnnotator, text: str) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""Datasets: what they are made of, checked and counted."""
