@@ -27,7 +27,9 @@ from motrail.dataset.scenes.driving import LANE, Layout, Lights, Traffic, paths
 from motrail.dataset.scenes.football import FootballWorld
 from motrail.dataset.scenes.play import MAX_ACCELERATION, MAX_SPEED
 from motrail.dataset.scenes.render import SCENERY, Sprite, extent, paint, smeared, solid
-from motrail.dataset.scenes.solids import depth_order
+from motrail.dataset.scenes.solids import Solid, depth_order, draw_solid
+from motrail.dataset.scenes.vehicles import models
+from motrail.dataset.scenes.vehicles import paint as paint_of
 from motrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -283,6 +285,25 @@ def test_people_stand_where_the_world_says(difficulty: str) -> None:
     assert np.abs(off[:, 0]).max() < 0.2
     assert np.abs(off[:, 1]).max() < 0.2
     assert np.abs(off).mean() < 0.06
+
+
+@pytest.mark.parametrize("name", ["sedan", "hatch", "estate", "van", "lorry", "bus"])
+def test_one_cannot_see_through_a_vehicle(name: str) -> None:
+    model = models()[0][name]
+    colors = paint_of(np.random.default_rng(1), name, 0)
+    camera = Camera.looking((0.0, -16.0, 7.0), (0.0, 0.0, 1.0), 300.0, (320, 200))
+    sun = np.array([0.0, 0.0, 1.0])
+    for heading in np.linspace(0, math.tau, 24, endpoint=False).tolist():
+        vehicle = Solid(model.mesh, colors, np.zeros(3), heading)
+        sprite = draw_solid(vehicle, camera, sun)
+        assert sprite is not None
+        drawn = solid(sprite)
+        # The body above the axles, a little narrower and shorter, has no hole.
+        length, width = model.mesh.half
+        inner = [(x, y, z) for x in (0.6, 0, -0.6) for y in (0.9, 0, -0.9) for z in (0.55, 0.85)]
+        places = vehicle.points(np.array(inner) * (length, width, 1.0))
+        for x, y in np.floor(camera.project(places)[0]).astype(int).tolist():
+            assert drawn[y - sprite.top, x - sprite.left]
 
 
 def test_a_bus_beside_a_bicycle() -> None:

@@ -25,7 +25,7 @@ _COLORS = ("#2f6fde", "#f08c2e", "#2ba66f", "#c94f7c", "#7a5cd6", "#0f9fb5", "#b
 _IGNORED = "#c5ccd4"
 _MAX_BARS = 14
 _MAX_NAME = 22
-_DRAWN = (0.25, 65536.0)  # pixels; what is beyond stands at the edge
+_DRAWN = (0.25, 16384.0)  # pixels; what is beyond stands at the edge
 _AREAS = ((8**2, "8²"), (SMALL, "32²"), (LARGE, "96² px"))
 
 
@@ -370,7 +370,7 @@ def _round_ticks(axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     axis.set_major_locator(LogLocator(2, numticks=8))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
     axis.set_tick_params(which="minor", length=0)
 
 

@@ -59,7 +59,7 @@ class PreviewSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"notes": dict(self.notes)}
 
 
 def preview(

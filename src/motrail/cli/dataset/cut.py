@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path  # noqa: TC003  (cyclopts reads the annotations)
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -17,6 +17,9 @@ from motrail.cli.dataset.output import (
     table,
 )
 from motrail.cli.progress import steps_progress
+
+if TYPE_CHECKING:
+    from motrail.dataset.split import SplitSummary
 
 PARTLY_DONE = 3
 
@@ -83,9 +86,43 @@ def split_command(
     if as_json:
         print_json(summary.as_dict())
         return 0
-    print(table(summary.rows()))
-    print_notes(summary.notes)
+    _show_split(summary)
     return 0
+
+
+def _show_split(summary: SplitSummary) -> None:
+    rows: list[tuple[str | int, ...]] = [
+        ("split", "sequences", "frames", "boxes", "objects", "share of boxes")
+    ]
+    for name in summary.classes:
+        total = sum(part.classes.get(name, {}).get("boxes", 0) for part in summary.parts.values())
+        for split, part in summary.parts.items():
+            counts = part.classes.get(name, {"frames": 0, "boxes": 0, "objects": 0})
+            if total:
+                share = f"{counts['boxes'] / total:.0%}"
+                cells = (counts["frames"], counts["boxes"], counts["objects"], share)
+                rows.append((f"{split}: {name}", "", *cells))
+    whole = sum(part.boxes for part in summary.parts.values())
+    totals: list[tuple[str | int, ...]] = [
+        (
+            split,
+            len(part.sequences),
+            part.frames,
+            part.boxes,
+            part.objects,
+            f"{part.boxes / max(whole, 1):.0%}",
+        )
+        for split, part in summary.parts.items()
+    ]
+    print(table([rows[0], *totals, *rows[1:]]))
+    if summary.by == "sequence":
+        for split, part in summary.parts.items():
+            if split != "train":
+                print(f"{split}: {', '.join(part.sequences)}")
+    elif summary.dropped_frames:
+        print(f"left out between the parts: {summary.dropped_frames:,} frames")
+    print(f"written: {summary.output}")
+    print_notes(summary.notes)
 
 
 def clip_command(
@@ -174,8 +211,8 @@ def frames_command(
     if as_json:
         print_json(summary.as_dict())
     else:
-        print_rows([("pictures", f"{summary.frames:,}"), ("written", str(output))])
-    return _partly(video, summary.truncated, summary.missing)
+        print_rows([("pictures", f"{summary.files:,}"), ("written", str(output))])
+    return _partly(video, None, summary.missing)
 
 
 def _partly(video: Path, truncated: str | None, missing: list[int]) -> int:

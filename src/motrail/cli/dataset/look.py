@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ from motrail.cli.dataset.output import (
     AsJson,
     parse_size,
     print_json,
+    print_notes,
     print_rows,
     read_options,
     table,
@@ -69,11 +69,16 @@ def check_command(
 def _show(report: Report) -> None:
     for group in report.groups:
         fixed = f", {group.fixed:,} mended" if group.fixed else ""
+        left = group.count - group.fixed
         print(f"{group.level}: {group.title} ({group.count:,}{fixed})")
         for example in group.examples:
-            print(f"    {example}")
-        if group.count > len(group.examples) > 0:
-            print(f"    … and {group.count - len(group.examples):,} more")
+            line = f":{example.place}" if isinstance(example.place, int) else ""
+            where = f" {example.place}:" if isinstance(example.place, str) else ""
+            print(f"    {example.file}{line}:{where} {example.message}")
+        if left > len(group.examples) > 0:
+            print(f"    … and {left - len(group.examples):,} more")
+    for sentence in report.mended:
+        print(f"mended: {sentence}")
     looked = f"{report.sequences:,} sequences, {report.frames:,} frames, {report.boxes:,} boxes"
     found = f"{report.faults:,} faults and {report.hints:,} hints"
     print(f"{looked}: {found if report.faults or report.hints else 'nothing found'}")
@@ -102,8 +107,9 @@ def stats_command(
     as_json
         Print everything as one JSON document.
     """
+    from motrail.dataset.charts import draw_stats
     from motrail.dataset.folder import is_dataset
-    from motrail.dataset.stats import compute_stats, draw_stats
+    from motrail.dataset.stats import compute_stats
 
     picture = output or (dataset if is_dataset(dataset) else Path()) / "stats.png"
     with steps_progress() as progress:
@@ -122,41 +128,59 @@ def preview_command(
     *,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     sequence: str | None = None,
+    start: int = 1,
+    end: int | None = None,
+    every: int = 1,
     sheet: Annotated[bool, Parameter(negative="")] = False,
-    frames: int = 12,
+    pictures: int = 12,
     video: Path | None = None,
     size: str | None = None,
     mirror: Path | None = None,
+    as_json: AsJson = False,
 ) -> int:
-    """Draw the labels into the pictures, as a video for each sequence or one sheet of pictures.
+    """Draw the labels into the pictures, as videos or as sheets of pictures.
+
+    Boxes to be ignored are thin and grey; labels of boxes that were filled in between keyframes
+    end in a `~`.
 
     For example:
 
-    - `motrail dataset preview data -o look`
-    - `motrail dataset preview data --sheet -o look.jpg`
+    - `motrail dataset preview data -o look` (a video of each sequence)
+    - `motrail dataset preview data -o look.jpg` (one sheet with pictures of all)
+    - `motrail dataset preview data --sequence match-2 --start 500 --end 700 -o look.mp4`
     - `motrail dataset preview annotations.xml --video match.mp4 -o look`
 
     Parameters
     ----------
     dataset
-        A dataset folder, a split of one, or labels in any format.
+        A dataset folder, a split of one, track files, or labels in any format.
     output
-        Folder for the videos, or the picture with --sheet. [default: preview, or preview.jpg]
+        NAME.mp4 for a video of one sequence, NAME.jpg or .png for a sheet, or a folder for a video
+        (or sheet) of each. [default: preview, or preview.jpg with --sheet]
     sequence
         The one sequence to draw. [default: all]
+    start
+        The first frame, counted from 1.
+    end
+        The last frame, itself included. [default: the end]
+    every
+        Draw every N-th frame.
     sheet
-        Draw one sheet with pictures from each sequence instead of videos.
-    frames
-        How many pictures the sheet has.
+        Sheets of pictures rather than videos.
+    pictures
+        How many pictures a sheet has.
     video
         Footage of labels that come without pictures.
     size
         WIDTHxHEIGHT of the frames, where there are neither pictures nor video.
     mirror
         Folder with a copy of the bucket that s3:// references name.
+    as_json
+        Print the summary as one JSON document.
     """
     from motrail.dataset.footage import Footage
     from motrail.dataset.preview import preview
+    from motrail.video.source import Selection
 
     options = read_options(size, mirror=mirror)
     with steps_progress() as progress:
@@ -164,13 +188,17 @@ def preview_command(
             dataset,
             output or Path("preview.jpg" if sheet else "preview"),
             sequence=sequence,
+            selection=Selection(start, end, every),
             sheet=sheet,
-            frames=frames,
+            frames=pictures,
             footage=Footage(video, options.size),
             options=options,
             progress=progress,
         )
-    print_rows([("written", path) for path in summary.files])
-    for note in summary.notes:
-        print(f"note: {note}", file=sys.stderr)
+    if as_json:
+        print_json(summary.as_dict())
+        return 0
+    shown = f"{summary.boxes:,} boxes in {summary.frames:,} frames of {summary.sequences} sequences"
+    print_rows([("drawn", shown), *(("written", path) for path in summary.files)])
+    print_notes(summary.notes)
     return 0

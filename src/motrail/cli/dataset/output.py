@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from motrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from motrail.formats.labels import ReadOptions
 
@@ -85,11 +85,11 @@ def print_notes(notes: Mapping[str, int]) -> None:
         print(f"note: {note}{times}", file=sys.stderr)
 
 
-def table(rows: list[tuple[Any, ...]]) -> str:
+def table(rows: Sequence[tuple[Any, ...]]) -> str:
     """Rows in aligned columns; the first is the heading, numbers stand right."""
     cells = [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = [all(isinstance(row[i], int | float) for row in rows[1:]) for i in range(len(widths))]
+    right = [index > 0 for index in range(len(widths))]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if is_right else cell.ljust(width)

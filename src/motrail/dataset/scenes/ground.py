@@ -42,7 +42,7 @@ def noise_tile(rng: np.random.Generator, cells: float) -> NDArray[np.float32]:
         rng: Where the noise comes from.
         cells: Size of its grains in pixels of the tile, whose side is 512.
     """
-    raw = rng.standard_normal((_SIDE, _SIDE)).astype(np.float32)
+    raw = rng.standard_normal((_SIDE, _SIDE), np.float32)
     if cells > 0.5:
         margin = min(_SIDE, int(4 * cells) + 1)
         wide = np.pad(raw, margin, mode="wrap")

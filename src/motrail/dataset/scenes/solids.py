@@ -29,14 +29,14 @@ class Mesh:
     Attributes:
         vertices: Forward, left, up in metres from the middle of its base, shape (n, 3).
         faces: For each: its vertices, counter-clockwise seen from outside, and its material.
-        firsts: The first vertex of each face, shape (faces,).
+        middles: Of the faces, shape (faces, 3).
         normals: Of the faces, outwards, unit length, shape (faces, 3).
         half: Half its length and width, the rectangle that it stands on.
     """
 
     vertices: NDArray[np.float64]
     faces: tuple[tuple[list[int], str], ...]
-    firsts: NDArray[np.intp]
+    middles: NDArray[np.float64]
     normals: NDArray[np.float64]
     half: tuple[float, float]
 
@@ -86,11 +86,12 @@ class MeshBuilder:
     def mesh(self, half: tuple[float, float]) -> Mesh:
         """What was collected."""
         vertices = np.array(self._vertices, np.float64)
-        corners = np.array([indices[:3] for indices, _ in self._faces])
-        first, second, third = (vertices[corners[:, k]] for k in range(3))
-        normals = np.cross(second - first, third - first)
+        outlines = [vertices[indices] for indices, _ in self._faces]
+        # Newell's normals: the sides of a car bulge, so that three corners do not tell.
+        normals = np.array([np.cross(o, np.roll(o, -1, axis=0)).sum(axis=0) for o in outlines])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        return Mesh(vertices, tuple(self._faces), corners[:, 0], normals, half)
+        middles = np.array([outline.mean(axis=0) for outline in outlines])
+        return Mesh(vertices, tuple(self._faces), middles, normals, half)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +138,7 @@ def draw_solid(
         return None
     brush = Brush(low, high)
     normals = solid.turned(solid.mesh.normals)
-    facing = np.sum(normals * (camera.position - world[solid.mesh.firsts]), axis=1) > 0
+    facing = np.sum(normals * (camera.position - solid.points(solid.mesh.middles)), axis=1) > 0
     light = 0.66 + 0.46 * np.maximum(0, normals @ sun)
     shown = [solid.mesh.faces[k] for k in np.flatnonzero(facing).tolist()]
     colors = [
