@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from motrail.formats.coco_writer import CocoFile
-from motrail.formats.ground_truth import read_ground_truth
-from motrail.formats.ground_truth_writer import GroundTruthWriter
+from motrail.formats.coco.writer import CocoFile
+from motrail.formats.ground_truth.reader import read_ground_truth
+from motrail.formats.ground_truth.writer import GroundTruthWriter
 from motrail.formats.labels import ClassList
-from motrail.formats.mot_labels import MOT17_CLASSES, read_mot
-from motrail.formats.mot_writer import MotWriter
+from motrail.formats.mot.reader import MOT17_CLASSES, read_mot
+from motrail.formats.mot.writer import MotWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from motrail.dataset.check import check
+from motrail.dataset.check.findings import FAULTS, HINTS, MAX_EXAMPLES, Findings, runs, show_runs
+from motrail.dataset.check.run import check
 from motrail.dataset.convert import import_labels
-from motrail.dataset.findings import FAULTS, HINTS, MAX_EXAMPLES, Findings, runs, show_runs
 from motrail.dataset.folder import DatasetWriter, open_dataset
 from motrail.dataset.footage import place
 from motrail.errors import ConfigError, FormatError
@@ -24,7 +24,7 @@ from motrail.formats.labels import ClassList, Labels
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from motrail.dataset.findings import Example, Report
+    from motrail.dataset.check.findings import Example, Report
 
 CLASSES = ("person", "car")
 SIZE = (320, 240)

@@ -15,10 +15,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from motrail.errors import DataError, FormatError, OutputError
-from motrail.formats import coco_rows, json_stream
-from motrail.formats.coco import read_coco
-from motrail.formats.coco_writer import CocoFile, CocoWriter
-from motrail.formats.json_stream import JsonStream, NotJsonError
+from motrail.formats.coco import json_stream
+from motrail.formats.coco import rows as coco_rows
+from motrail.formats.coco.json_stream import JsonStream, NotJsonError
+from motrail.formats.coco.reader import read_coco
+from motrail.formats.coco.writer import CocoFile, CocoWriter
 from motrail.formats.labels import COLUMNS, ClassList, Coded, Labels, ReadOptions
 
 if TYPE_CHECKING:

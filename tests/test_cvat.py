@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from motrail.errors import FormatError, OutputError
-from motrail.formats import cvat_document, cvat_xml
-from motrail.formats.cvat import read_cvat
-from motrail.formats.cvat_writer import CvatWriter
+from motrail.formats.cvat import document as cvat_document
+from motrail.formats.cvat import xml as cvat_xml
+from motrail.formats.cvat.reader import read_cvat
+from motrail.formats.cvat.writer import CvatWriter
 from motrail.formats.labels import ClassList, Coded, Labels, ReadOptions
 
 if TYPE_CHECKING:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import pytest
 
 from motrail.cli.app import run
+from motrail.video.read import decode_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,12 +96,10 @@ class TestImport:
         assert [p.name for p in pictures] == [f"{n:06d}.jpg" for n in range(1, 9)]
         assert "imWidth=1920" in (folder / "seqinfo.ini").read_text()
         real = data / "mot17_mini" / "MOT17-04-FRCNN" / "img1"
-        import cv2
-        import numpy as np
 
         def apart(ours: Path, theirs: Path) -> float:
-            images = [cv2.imread(str(path)).astype(np.float64) for path in (ours, theirs)]
-            return float(np.abs(images[0] - images[1]).mean())
+            images = [decode_image(path.read_bytes(), path.name) for path in (ours, theirs)]
+            return float(cv2.absdiff(*images).mean())
 
         for ours in pictures[1:7]:
             number = int(ours.stem)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from motrail.errors import ConfigError, DataError, FormatError
-from motrail.formats.ground_truth import read_ground_truth, safe_name
-from motrail.formats.ground_truth_names import sequence_names, short_names
-from motrail.formats.ground_truth_rows import numbers_of_names
-from motrail.formats.ground_truth_writer import GroundTruthWriter
+from motrail.formats.ground_truth.names import sequence_names, short_names
+from motrail.formats.ground_truth.reader import read_ground_truth, safe_name
+from motrail.formats.ground_truth.rows import numbers_of_names
+from motrail.formats.ground_truth.writer import GroundTruthWriter
 from motrail.formats.labels import ClassList, Coded, Labels, ReadOptions
 
 if TYPE_CHECKING:
@@ -699,7 +699,7 @@ def test_a_sequence_at_fault_does_not_stop_the_others(tmp_path: Path) -> None:
 
 def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = job(tmp_path, frame("1.jpg", box()))
-    monkeypatch.setattr("motrail.formats.ground_truth_files.MAX_OBJECTS", 3)
+    monkeypatch.setattr("motrail.formats.ground_truth.files.MAX_OBJECTS", 3)
     with pytest.raises(FormatError, match="expected at most 3 JSON objects, found more"):
         only(path)
     monkeypatch.undo()
@@ -707,7 +707,7 @@ def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         file.truncate(2**27 + 1)
     with pytest.raises(FormatError, match="expected at most 128 MiB, found more"):
         only(path)
-    monkeypatch.setattr("motrail.formats.ground_truth_manifest.MAX_SEQUENCES", 0)
+    monkeypatch.setattr("motrail.formats.ground_truth.manifest.MAX_SEQUENCES", 0)
     with pytest.raises(FormatError, match="expected at most 0 sequences, found 1 lines"):
         only(path)
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from motrail.formats.coco_writer import CocoFile
+from motrail.formats.coco.writer import CocoFile
 from motrail.formats.labels import ClassList
-from motrail.formats.mot_labels import read_mot
+from motrail.formats.mot.reader import read_mot
 
 Prove = Callable[[str, str, object], None]
 SAMPLE, FULL = 30, 200

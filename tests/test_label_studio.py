@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from motrail.errors import FormatError, OutputError
-from motrail.formats import label_studio_json
-from motrail.formats.label_studio import read_label_studio
-from motrail.formats.label_studio_writer import LabelStudioWriter
+from motrail.formats.label_studio import json_file as label_studio_json
+from motrail.formats.label_studio.reader import read_label_studio
+from motrail.formats.label_studio.writer import LabelStudioWriter
 from motrail.formats.labels import ClassList, Coded, Labels, ReadOptions
 
 if TYPE_CHECKING:

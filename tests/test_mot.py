@@ -8,7 +8,7 @@ import pytest
 
 from motrail import Tracks
 from motrail.errors import ConfigError, FormatError, OutputError
-from motrail.formats.mot import LabelsFile, TrackFileWriter, check_labels, read_tracks
+from motrail.formats.mot.tracks import LabelsFile, TrackFileWriter, check_labels, read_tracks
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ import pytest
 
 from motrail.errors import FormatError
 from motrail.formats.labels import ClassList, Coded, Labels, ReadOptions, distinct_ids
-from motrail.formats.mot_labels import MOT17_CLASSES, read_class_names, read_mot
-from motrail.formats.mot_rows import MAX_BYTES
-from motrail.formats.mot_writer import MotWriter, write_sequence
+from motrail.formats.mot.reader import MOT17_CLASSES, read_class_names, read_mot
+from motrail.formats.mot.rows import MAX_BYTES
+from motrail.formats.mot.writer import MotWriter, write_sequence
 from motrail.names import frame_numbers, safe_name, unused_name
 
 INFO = """[Sequence]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from motrail import Tracks
-from motrail.dataset.canvas import MAX_SIDE, compose, sheet_scale
 from motrail.dataset.folder import DatasetWriter
 from motrail.dataset.footage import Footage, place
-from motrail.dataset.preview import preview
+from motrail.dataset.preview.canvas import MAX_SIDE, compose, sheet_scale
+from motrail.dataset.preview.draw import preview
 from motrail.errors import ConfigError, FormatError, OutputError, VideoError
 from motrail.formats.labels import Labels, ReadOptions
 from motrail.video.draw import TrackDrawer

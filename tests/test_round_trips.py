@@ -12,7 +12,7 @@ import pytest
 
 from motrail.dataset.convert import export_labels, import_labels, writer_of
 from motrail.dataset.folder import open_dataset
-from motrail.formats.mot_labels import read_mot
+from motrail.formats.mot.reader import read_mot
 from motrail.formats.recognize import FORMATS, recognize
 
 if TYPE_CHECKING:

@@ -300,7 +300,7 @@ def test_one_cannot_see_through_a_vehicle(name: str) -> None:
         drawn = solid(sprite)
         # The body above the axles, a little narrower and shorter, has no hole.
         length, width = model.mesh.half
-        inner = [(x, y, z) for x in (0.6, 0, -0.6) for y in (0.9, 0, -0.9) for z in (0.55, 0.85)]
+        inner = [(x, y, z) for x in (0.6, 0, -0.6) for y in (0.7, 0, -0.7) for z in (0.55, 0.85)]
         places = vehicle.points(np.array(inner) * (length, width, 1.0))
         for x, y in np.floor(camera.project(places)[0]).astype(int).tolist():
             assert drawn[y - sprite.top, x - sprite.left]

@@ -17,7 +17,7 @@ from motrail.dataset.footage import place
 from motrail.dataset.split import choose_sequences, split_dataset, take_frames, time_ranges
 from motrail.errors import ConfigError, FormatError, OutputError
 from motrail.formats.labels import ClassList, Coded, Labels
-from motrail.formats.mot_labels import MOT17_CLASSES
+from motrail.formats.mot.reader import MOT17_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

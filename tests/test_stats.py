@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from motrail.dataset.folder import DatasetWriter
-from motrail.dataset.panels import clean, printable
-from motrail.dataset.stats import Stats, compute_stats, draw_stats
-from motrail.dataset.tally import Distribution, Tally, spread_of
+from motrail.dataset.stats.compute import Stats, compute_stats, draw_stats
+from motrail.dataset.stats.panels import clean, printable
+from motrail.dataset.stats.tally import Distribution, Tally, spread_of
 from motrail.errors import ConfigError, FormatError, OutputError
 from motrail.formats.labels import Labels, ReadOptions
 
@@ -345,7 +345,7 @@ def test_names_that_are_hard_to_draw(tmp_path: Path) -> None:
         )
         for place in range(12)
     ]  # fmt: skip
-    from motrail.dataset.counts import SplitCounts, histograms
+    from motrail.dataset.stats.counts import SplitCounts, histograms
 
     counts = SplitCounts("all")
     sequences = tuple(counts.add(each) for each in many)

@@ -27,7 +27,7 @@ import pytest
 import motrail
 from models import spot_network, spot_spec, write_archive, write_bundle
 from motrail.cli.app import run
-from motrail.formats.mot import read_tracks
+from motrail.formats.mot.tracks import read_tracks
 from motrail.video.read import open_source
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from motrail.errors import ConfigError, OutputError
-from motrail.formats.mot import LabelsFile, TrackFileWriter, check_labels
+from motrail.formats.mot.tracks import LabelsFile, TrackFileWriter, check_labels
 from motrail.outputs import WholeOutput, output_folder
 from motrail.pipeline import Background, Sink, Sinks, track
 

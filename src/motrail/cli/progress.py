@@ -13,6 +13,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -119,7 +120,8 @@ def steps_progress() -> Iterator[Callable[[str, int, int | None], None]]:
         console=Console(stderr=True),
         transient=True,
     )
-    task, doing = None, ""
+    task: TaskID | None = None
+    doing = ""
     with bar:
 
         def show(what: str, done: int, total: int | None) -> None:

@@ -147,23 +147,23 @@ def writer_of(format_: str) -> type[LabelWriter]:
     """The writer of one of `motrail.formats.recognize.FORMATS`."""
     match format_:
         case "ground-truth":
-            from motrail.formats.ground_truth_writer import GroundTruthWriter
+            from motrail.formats.ground_truth.writer import GroundTruthWriter
 
             return GroundTruthWriter
         case "cvat":
-            from motrail.formats.cvat_writer import CvatWriter
+            from motrail.formats.cvat.writer import CvatWriter
 
             return CvatWriter
         case "label-studio":
-            from motrail.formats.label_studio_writer import LabelStudioWriter
+            from motrail.formats.label_studio.writer import LabelStudioWriter
 
             return LabelStudioWriter
         case "coco":
-            from motrail.formats.coco_writer import CocoWriter
+            from motrail.formats.coco.writer import CocoWriter
 
             return CocoWriter
         case _:
-            from motrail.formats.mot_writer import MotWriter
+            from motrail.formats.mot.writer import MotWriter
 
             return MotWriter
 

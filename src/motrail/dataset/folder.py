@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from motrail.errors import FormatError
-from motrail.formats.coco import read_coco
-from motrail.formats.coco_writer import CocoFile
+from motrail.formats.coco.reader import read_coco
+from motrail.formats.coco.writer import CocoFile
 from motrail.formats.faults import refuse
 from motrail.formats.labels import ClassList, LabelSource
-from motrail.formats.mot_labels import read_class_names, read_mot
-from motrail.formats.mot_writer import picture_name, write_class_names, write_sequence
+from motrail.formats.mot.reader import read_class_names, read_mot
+from motrail.formats.mot.writer import picture_name, write_class_names, write_sequence
 from motrail.names import natural_order
 from motrail.outputs import writing
 

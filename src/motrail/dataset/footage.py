@@ -227,7 +227,7 @@ def _write_picture(frame: Frame, path: Path) -> None:
     if not good:
         raise VideoError(f"{path}: the frame cannot be written as {path.suffix}")
     with writing(path):
-        path.write_bytes(data)
+        path.write_bytes(data.tobytes())
 
 
 def place(pictures: Mapping[Path, Path], *, link: bool = True, progress: Progress = silent) -> None:

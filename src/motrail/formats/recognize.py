@@ -51,23 +51,23 @@ def open_labels(
         raise FormatError(path, f"no such file or folder; {_EXPECTED}")
     match format_ or recognize(path):
         case "ground-truth":
-            from motrail.formats.ground_truth import read_ground_truth
+            from motrail.formats.ground_truth.reader import read_ground_truth
 
             return read_ground_truth(path, options, found)
         case "cvat":
-            from motrail.formats.cvat import read_cvat
+            from motrail.formats.cvat.reader import read_cvat
 
             return read_cvat(path, options, found)
         case "label-studio":
-            from motrail.formats.label_studio import read_label_studio
+            from motrail.formats.label_studio.reader import read_label_studio
 
             return read_label_studio(_one_json(path), options, found)
         case "coco":
-            from motrail.formats.coco import read_coco
+            from motrail.formats.coco.reader import read_coco
 
             return read_coco(_one_json(path), options, found)
         case _:
-            from motrail.formats.mot_labels import read_mot
+            from motrail.formats.mot.reader import read_mot
 
             return read_mot(path, options, found)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cyclopts import App
 
 from motrail.cli.dataset.convert import export_command, import_command
@@ -9,11 +11,14 @@ from motrail.cli.dataset.cut import clip_command, frames_command, split_command
 from motrail.cli.dataset.look import check_command, preview_command, stats_command
 from motrail.cli.dataset.synth import synth_command
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 dataset_app = App(
     name="dataset",
     help="Labels in, dataset out: import, check, split, look at and export labelled footage.",
 )
-for _name, _command in {
+_COMMANDS: dict[str, Callable[..., int]] = {
     "import": import_command,
     "export": export_command,
     "check": check_command,
@@ -23,5 +28,6 @@ for _name, _command in {
     "clip": clip_command,
     "frames": frames_command,
     "synth": synth_command,
-}.items():
+}
+for _name, _command in _COMMANDS.items():
     dataset_app.command(_command, name=_name)

@@ -161,7 +161,7 @@ def _writer(to: Format, job: str, prefix: str | None) -> Callable[[Path, ClassLi
     from motrail.dataset.convert import writer_of
 
     if to == "ground-truth":
-        from motrail.formats.ground_truth_writer import GroundTruthWriter
+        from motrail.formats.ground_truth.writer import GroundTruthWriter
 
         return lambda folder, classes: GroundTruthWriter(folder, classes, job=job, prefix=prefix)
     return writer_of(to)

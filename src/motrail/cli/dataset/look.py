@@ -19,7 +19,7 @@ from motrail.cli.dataset.output import (
 from motrail.cli.progress import steps_progress
 
 if TYPE_CHECKING:
-    from motrail.dataset.check import Report
+    from motrail.dataset.check.findings import Report
 
 FAULTY = 1
 
@@ -53,7 +53,7 @@ def check_command(
     as_json
         Print the report as one JSON document.
     """
-    from motrail.dataset.check import check
+    from motrail.dataset.check.run import check
 
     target = parse_size(training_size, "--training-size") or (640, 640)
     options = read_options(size, mirror=mirror)
@@ -107,9 +107,9 @@ def stats_command(
     as_json
         Print everything as one JSON document.
     """
-    from motrail.dataset.charts import draw_stats
     from motrail.dataset.folder import is_dataset
-    from motrail.dataset.stats import compute_stats
+    from motrail.dataset.stats.charts import draw_stats
+    from motrail.dataset.stats.compute import compute_stats
 
     picture = output or (dataset if is_dataset(dataset) else Path()) / "stats.png"
     with steps_progress() as progress:
@@ -179,7 +179,7 @@ def preview_command(
         Print the summary as one JSON document.
     """
     from motrail.dataset.footage import Footage
-    from motrail.dataset.preview import preview
+    from motrail.dataset.preview.draw import preview
     from motrail.video.source import Selection
 
     options = read_options(size, mirror=mirror)

@@ -88,8 +88,9 @@ def print_notes(notes: Mapping[str, int]) -> None:
 def table(rows: Sequence[tuple[Any, ...]]) -> str:
     """Rows in aligned columns; the first is the heading, numbers stand right."""
     cells = [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = [index > 0 for index in range(len(widths))]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(map(_is_number, column[1:])) for column in columns]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if is_right else cell.ljust(width)
@@ -97,3 +98,7 @@ def table(rows: Sequence[tuple[Any, ...]]) -> str:
         ).rstrip()
         for row in cells
     )
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"[-–\d.,%]*", cell) is not None

@@ -32,6 +32,8 @@ class Mesh:
         middles: Of the faces, shape (faces, 3).
         normals: Of the faces, outwards, unit length, shape (faces, 3).
         half: Half its length and width, the rectangle that it stands on.
+        joint: Where a front part begins, in metres forward; its faces come first for who looks
+            from behind. Infinite where there is one part.
     """
 
     vertices: NDArray[np.float64]
@@ -39,6 +41,7 @@ class Mesh:
     middles: NDArray[np.float64]
     normals: NDArray[np.float64]
     half: tuple[float, float]
+    joint: float = math.inf
 
 
 class MeshBuilder:
@@ -83,7 +86,7 @@ class MeshBuilder:
             ]
             self.both_sides(ring, material)
 
-    def mesh(self, half: tuple[float, float]) -> Mesh:
+    def mesh(self, half: tuple[float, float], joint: float = math.inf) -> Mesh:
         """What was collected."""
         vertices = np.array(self._vertices, np.float64)
         outlines = [vertices[indices] for indices, _ in self._faces]
@@ -91,7 +94,7 @@ class MeshBuilder:
         normals = np.array([np.cross(o, np.roll(o, -1, axis=0)).sum(axis=0) for o in outlines])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
         middles = np.array([outline.mean(axis=0) for outline in outlines])
-        return Mesh(vertices, tuple(self._faces), middles, normals, half)
+        return Mesh(vertices, tuple(self._faces), middles, normals, half, joint)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,10 +143,15 @@ def draw_solid(
     normals = solid.turned(solid.mesh.normals)
     facing = np.sum(normals * (camera.position - solid.points(solid.mesh.middles)), axis=1) > 0
     light = 0.66 + 0.46 * np.maximum(0, normals @ sun)
-    shown = [solid.mesh.faces[k] for k in np.flatnonzero(facing).tolist()]
+    rows = np.flatnonzero(facing)
+    ahead = (camera.position - solid.place) @ (math.cos(solid.heading), math.sin(solid.heading), 0)
+    if ahead < solid.mesh.joint < math.inf:
+        in_front = solid.mesh.middles[rows, 0] > solid.mesh.joint
+        rows = np.concatenate([rows[in_front], rows[~in_front]])
+    shown = [solid.mesh.faces[k] for k in rows.tolist()]
     colors = [
         tinted(solid.colors[material], bright)
-        for (_, material), bright in zip(shown, light[facing].tolist(), strict=True)
+        for (_, material), bright in zip(shown, light[rows].tolist(), strict=True)
     ]
     brush.polygons(pixels, [indices for indices, _ in shown], colors)
     if depth is None:

@@ -179,9 +179,10 @@ def _plate(
 
 def _lorry() -> Mesh:
     builder = MeshBuilder()
-    builder.box((-3.8, -0.9, 0.45), (3.6, 0.9, 0.95), "frame")
+    builder.box((-3.8, -0.9, 0.45), (1.95, 0.9, 0.95), "frame")
     for x in (2.6, -1.6, -2.7):
         builder.wheel(x, 1.12, 0.48)
+    builder.box((-3.8, -1.22, 0.95), (1.9, 1.22, 3.3), "cargo")
     builder.box((2.0, -1.1, 0.55), (3.8, 1.1, 2.5), "paint")
     builder.face(
         [(3.81, -1.0, 1.45), (3.81, 1.0, 1.45), (3.81, 1.0, 2.2), (3.81, -1.0, 2.2)], "glass"
@@ -189,11 +190,10 @@ def _lorry() -> Mesh:
     builder.both_sides(
         [(3.6, 1.11, 1.45), (3.6, 1.11, 2.15), (2.7, 1.11, 2.15), (2.7, 1.11, 1.45)], "glass"
     )
-    builder.box((-3.8, -1.22, 0.95), (1.9, 1.22, 3.3), "cargo")
     for y in (0.9, -0.9):
         _plate(builder, 3.82, y, 0.85, "lamp", 1.0)
         _plate(builder, -3.82, y, 0.85, "rear_lamp", -1.0)
-    return builder.mesh((3.8, 1.22))
+    return builder.mesh((3.8, 1.22), joint=1.95)
 
 
 def _bus() -> Mesh:

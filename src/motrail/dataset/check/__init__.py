@@ -1,0 +1,1 @@
+"""Find and mend what is wrong with labels."""

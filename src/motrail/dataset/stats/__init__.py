@@ -1,0 +1,1 @@
+"""Count and measure a dataset, and draw what was found."""

@@ -1,0 +1,1 @@
+"""COCO with video fields: the full record of a dataset."""

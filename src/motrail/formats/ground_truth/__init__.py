@@ -1,0 +1,1 @@
+"""SageMaker Ground Truth's video object tracking jobs."""

@@ -1,0 +1,1 @@
+"""The MOT challenge: track files, and folders of labelled sequences."""
