@@ -26,6 +26,7 @@ PYDANTIC = frozenset(
 )
 # numpy.f2py, which scipy loads, takes charset_normalizer where it finds it.
 SCIPY = NUMPY | {"scipy", "charset_normalizer"}
+MSGSPEC = NUMPY | {"msgspec", "typing_extensions"}
 CLI = frozenset({"cyclopts", "rich", "attr", "attrs", "docstring_parser", "rich_rst", "docutils"})
 TERMINAL = frozenset({"markdown_it", "mdurl", "pygments"})
 
@@ -37,7 +38,11 @@ ALLOWED = {
     "motrail.interop": NUMPY,
     "motrail.pipeline": NUMPY,
     "motrail.tracking": NUMPY,
-    "motrail.formats": NUMPY,
+    "motrail.names": frozenset[str](),
+    "motrail.formats": MSGSPEC,
+    "motrail.dataset": MSGSPEC,
+    "motrail.dataset.scenes": SCIPY | MSGSPEC | {"cv2"},
+    "motrail.dataset.synth": SCIPY | MSGSPEC | {"cv2"},
     "motrail.track": SCIPY,
     "motrail.detect": NUMPY | PYDANTIC | {"cv2"},
     "motrail.video": NUMPY | {"av", "cv2", "PIL"},
