@@ -26,7 +26,7 @@ from motrail.formats.labels import ReadOptions
 from motrail.formats.recognize import open_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 LIMIT = 20  # seconds for one read
 _NUMBER = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?")
@@ -74,6 +74,23 @@ def nest(data: bytes, rng: random.Random) -> bytes:
 def double(data: bytes, rng: random.Random) -> bytes:
     first, last = sorted(rng.randrange(len(data) + 1) for _ in range(2))
     return data[:last] + data[first:last][:100_000] + data[last:]
+
+
+def nibble(data: bytes, rng: random.Random, pieces: Sequence[bytes]) -> bytes:
+    """Small faults, so that about as many files can be read as not."""
+    content = bytearray(data)
+    for _ in range(rng.randint(1, 3)):
+        place = rng.randrange(len(content))
+        match rng.randrange(4):
+            case 0:
+                content[place] = rng.randrange(256)
+            case 1:
+                content[place:place] = rng.choice(pieces)
+            case 2:
+                del content[place : place + rng.randint(1, 60)]
+            case _:
+                content[place : place + 1] = str(rng.randrange(10)).encode()
+    return bytes(content)
 
 
 def _replace(

@@ -17,6 +17,7 @@ from motrail.formats.cvat import xml as cvat_xml
 from motrail.formats.cvat.reader import read_cvat
 from motrail.formats.cvat.writer import CvatWriter
 from motrail.formats.labels import ClassList, Coded, Labels, ReadOptions
+from mutations import nibble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -579,20 +580,8 @@ def test_damaged_files_are_read_or_refused(data: Path, tmp_path: Path) -> None:
     chance = random.Random(20)  # noqa: S311
     outcomes = {"read": 0, "refused": 0}
     for _ in range(300):
-        content = bytearray(whole)
-        for _ in range(chance.randint(1, 3)):
-            at = chance.randrange(len(content))
-            match chance.randrange(4):
-                case 0:
-                    content[at] = chance.randrange(256)
-                case 1:
-                    content[at:at] = chance.choice(pieces)
-                case 2:
-                    del content[at : at + chance.randint(1, 60)]
-                case _:
-                    content[at : at + 1] = str(chance.randrange(10)).encode()
         try:
-            read(tmp_path, bytes(content))
+            read(tmp_path, nibble(whole, chance, pieces))
             outcomes["read"] += 1
         except FormatError:
             outcomes["refused"] += 1

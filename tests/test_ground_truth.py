@@ -13,7 +13,7 @@ import pytest
 
 from motrail.errors import ConfigError, DataError, FormatError
 from motrail.formats.ground_truth.names import sequence_names, short_names
-from motrail.formats.ground_truth.reader import read_ground_truth, safe_name
+from motrail.formats.ground_truth.reader import read_ground_truth
 from motrail.formats.ground_truth.rows import numbers_of_names
 from motrail.formats.ground_truth.writer import GroundTruthWriter
 from motrail.formats.labels import ClassList, Coded, Labels, ReadOptions
@@ -461,16 +461,6 @@ def test_names_of_sequences(tmp_path: Path) -> None:
 
 def test_names_for_sequences_differ() -> None:
     assert sequence_names(["a/", "a/", "a-2/"], ["a", "a", "x"]) == ["a", "a-2", "a-2-2"]
-
-
-def test_safe_names() -> None:
-    assert safe_name("MOT17-13 (night)/é.x") == "MOT17-13_night_é.x"
-    assert safe_name("../..") == "_"
-    assert safe_name("..a\x00b\n") == "a_b_"
-    assert safe_name("...") == "sequence"
-    assert safe_name("con.txt") == "_con.txt"
-    assert len(safe_name("a" * 300)) == 100
-    assert len(safe_name("é" * 300).encode()) <= 200
 
 
 # Workers' answers

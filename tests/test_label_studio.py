@@ -15,6 +15,7 @@ from motrail.formats.label_studio import json_file as label_studio_json
 from motrail.formats.label_studio.reader import read_label_studio
 from motrail.formats.label_studio.writer import LabelStudioWriter
 from motrail.formats.labels import ClassList, Coded, Labels, ReadOptions
+from mutations import nibble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -450,20 +451,8 @@ def test_damaged_files_are_read_or_refused(data: Path, tmp_path: Path) -> None:
     chance = random.Random(20)  # noqa: S311
     outcomes = {"read": 0, "refused": 0}
     for _ in range(300):
-        content = bytearray(whole)
-        for _ in range(chance.randint(1, 3)):
-            place = chance.randrange(len(content))
-            match chance.randrange(4):
-                case 0:
-                    content[place] = chance.randrange(256)
-                case 1:
-                    content[place:place] = chance.choice(pieces)
-                case 2:
-                    del content[place : place + chance.randint(1, 60)]
-                case _:
-                    content[place : place + 1] = str(chance.randrange(10)).encode()
         try:
-            read(tmp_path, bytes(content))
+            read(tmp_path, nibble(whole, chance, pieces))
             outcomes["read"] += 1
         except FormatError:
             outcomes["refused"] += 1

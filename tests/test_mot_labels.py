@@ -370,6 +370,8 @@ class TestNames:
         assert frame_numbers(["cam2-0450", "cam2-0451"]) == [450, 451]
         assert frame_numbers(["b", "a"]) == [2, 1]
         assert frame_numbers(["a1", "b1"]) == [1, 2]
+        assert frame_numbers(["1732353600000", "1732353600040"]) == [1, 2]
+        assert frame_numbers(["9" * 5000, "1"]) == [2, 1]
         assert frame_numbers([]) == []
 
     @pytest.mark.parametrize(
@@ -383,6 +385,9 @@ class TestNames:
             ("Straße 5 (neu)", "Straße 5 (neu)"),
             ("x" * 300, "x" * 100),
             ("a\x00b\nc", "a_b_c"),
+            ("con.txt", "_con.txt"),
+            ("é" * 300, "é" * 100),
+            ("語" * 300, "語" * 66),
         ],
     )
     def test_safe_name(self, text: str, name: str) -> None:

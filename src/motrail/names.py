@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _MAX_NAME = 100
+_MAX_BYTES = 200
+_LARGEST = 4_000_000
+"""From here on a number in a file's name is not taken for a frame's."""
 _NUMBER = re.compile(r"[0-9]+(?=[^0-9]*$)")
 
 
@@ -27,36 +30,44 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
 def natural_key(text: str) -> list[tuple[int, int, str]]:
     """What to sort text by so that `frame2` comes before `frame10`."""
     parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    # Longer numbers than any file has would take long to convert, and Python refuses to.
-    return [(0, int(p[-999:]), "") if p[0] in "0123456789" else (1, 0, p.lower()) for p in parts]
+    # Of two numbers without leading zeros the longer one is larger; long ones are never converted.
+    return [
+        (0, len(p.lstrip("0")), p.lstrip("0")) if p[0] in "0123456789" else (1, 0, p.lower())
+        for p in parts
+    ]
 
 
 def frame_numbers(stems: Iterable[str]) -> list[int]:
     """Frame numbers from 1 for pictures of a sequence, by the names of their files.
 
     The last digits in the name count; where the smallest is 0, all move up by one. Names without
-    numbers, or of which several share one, are numbered by their natural order.
+    numbers, of which several share one, or with numbers too large for a sequence (times, perhaps)
+    are numbered by their natural order.
 
     Args:
         stems: File names without suffix.
     """
     names = list(stems)
     found = [_NUMBER.search(name) for name in names]
-    numbers = [int(match[0][-18:]) if match else -1 for match in found]
-    if -1 in numbers or len(set(numbers)) < len(numbers):
+    numbers = [int(match[0]) if match and len(match[0]) < 19 else -1 for match in found]
+    lowest, highest = min(numbers, default=0), max(numbers, default=0)
+    if lowest < 0 or highest >= _LARGEST or len(set(numbers)) < len(numbers):
         place = {name: index for index, name in enumerate(sorted(names, key=natural_key), start=1)}
         return [place[name] for name in names]
-    first = 1 if min(numbers, default=1) == 0 else 0
-    return [number + first for number in numbers]
+    shift = 1 if lowest == 0 else 0
+    return [number + shift for number in numbers]
 
 
 def safe_name(text: str) -> str:
-    """A name for a folder made of what a file from elsewhere says.
+    """A name that any system takes for a folder, made of what a file from elsewhere says.
 
     Letters, digits, spaces and ``-_.()+`` stay, all else becomes ``_``; no dots or spaces at the
-    ends, nothing empty, at most 100 characters.
+    ends, nothing empty, at most 100 characters and 200 bytes, none that Windows keeps for devices.
     """
-    name = re.sub(r"[^\w \-.()+]", "_", text).strip(" .")[:_MAX_NAME].rstrip(" .")
+    name = re.sub(r"[^\w \-.()+]", "_", text).strip(" .")[:_MAX_NAME]
+    name = name.encode()[:_MAX_BYTES].decode(errors="ignore").rstrip(" .")
+    if re.fullmatch(r"(?i)con|prn|aux|nul|com[0-9]|lpt[0-9]", name.partition(".")[0]):
+        name = f"_{name}"[:_MAX_NAME]
     return name or "sequence"
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from motrail.dataset.folder import DatasetWriter, is_dataset, open_dataset
-from motrail.dataset.footage import Footage, complete, place, silent
+from motrail.dataset.footage import Footage, complete, place, silent, with_video
 from motrail.formats.labels import ClassList, ReadOptions
 from motrail.formats.recognize import open_labels
 from motrail.names import safe_name, unused_name
@@ -201,19 +201,9 @@ def _sequences(
             kind = "dataset"
             each: Iterable[Labels] = (labels for _, labels in open_dataset(path).labels())
         else:
-            source = open_labels(path, _with_video(options, footage), format_=format_)
+            source = open_labels(path, with_video(options, footage), format_=format_)
             kind, each = source.format, source
         if kind not in summary.formats:
             summary.formats.append(kind)
         for labels in each:
             yield labels.replace(name=unused_name(safe_name(labels.name), taken))
-
-
-def _with_video(options: ReadOptions, footage: Footage) -> ReadOptions:
-    """What one video can tell a format that needs the size to be read at all."""
-    if footage.video is None or options.size is not None or footage.video.is_dir():
-        return options
-    with footage.open("", only=True) as source:  # type: ignore[union-attr]
-        return replace(
-            options, size=(source.width, source.height), name=options.name or source.name
-        )

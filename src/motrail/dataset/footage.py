@@ -7,7 +7,7 @@ import os
 import shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from motrail.errors import ConfigError, FormatError, VideoError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from motrail.formats.labels import Labels
+    from motrail.formats.labels import Labels, ReadOptions
     from motrail.types import Frame
     from motrail.video.source import Source
 
@@ -84,6 +84,22 @@ def _holds_videos(path: Path) -> bool:
     if not path.is_dir() or (path / "img1").is_dir():
         return False
     return any(p.is_dir() or p.suffix.lower() in _VIDEOS for p in path.iterdir())
+
+
+def with_video(options: ReadOptions, footage: Footage) -> ReadOptions:
+    """What one video can tell of labels that need the size to be read at all.
+
+    Raises:
+        VideoError: It cannot be read.
+    """
+    if footage.video is None or options.size is not None or _holds_videos(footage.video):
+        return options
+    source = footage.open("", only=True)
+    if source is None:
+        return options
+    with source:
+        size = (source.width, source.height)
+        return replace(options, size=size, name=options.name or source.name)
 
 
 def from_video(labels: Labels, source: Source, folder: Path, progress: Progress = silent) -> Labels:

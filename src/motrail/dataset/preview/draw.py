@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from motrail.config import nearest
-from motrail.dataset.footage import Footage, silent
+from motrail.dataset.footage import Footage, silent, with_video
 from motrail.dataset.preview.canvas import Material, Painter, compose, select, sheet_scale
 from motrail.dataset.stats.compute import each_sequence
 from motrail.errors import ConfigError, VideoError
@@ -103,7 +103,7 @@ def preview(
     if not 1 <= frames <= _MAX_COUNT:
         raise ConfigError(f"frames: expected 1 to {_MAX_COUNT} of them on a sheet, found {frames}")
     footage = footage or Footage()
-    options = _with_video(options or ReadOptions(size=footage.size), footage)
+    options = with_video(options or ReadOptions(size=footage.size), footage)
     run = _Run(
         path, output, sequence, selection or Selection(), sheet, frames, footage, options, progress
     )
@@ -119,19 +119,6 @@ def preview(
         kinds = picture if sheet else f".mp4 (a video), {picture}"
         raise ConfigError(f"{output}: expected a name that ends in {kinds}, or a folder")
     return run.summary
-
-
-def _with_video(options: ReadOptions, footage: Footage) -> ReadOptions:
-    """What one video can tell a format that needs the size to be read at all."""
-    if footage.video is None or options.size is not None or footage.video.is_dir():
-        return options
-    source = footage.open("", only=True)
-    if source is None:
-        return options
-    with source:
-        return dataclasses.replace(
-            options, size=(source.width, source.height), name=options.name or source.name
-        )
 
 
 @dataclass

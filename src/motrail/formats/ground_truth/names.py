@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from motrail.formats.ground_truth.files import UnusableError, read_file
+from motrail.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,19 +19,6 @@ MAX_LABEL = 16
 """Characters in a label, by AWS's quotas for video frame labelling jobs."""
 
 GENERIC_FOLDERS = ("frames", "img1", "images")
-
-
-def safe_name(text: str) -> str:
-    """A name that any system takes for a folder, as near to the text as can be.
-
-    Letters, digits, `_`, `-` and inner dots stay, runs of anything else become `_`. At most 100
-    characters (and 200 bytes), not empty.
-    """
-    name = re.sub(r"[^\w.-]+", "_", text)[:100].encode()[:200].decode(errors="ignore")
-    name = name.lstrip(".").rstrip(".")
-    if re.fullmatch(r"(?i)con|prn|aux|nul|com[0-9]|lpt[0-9]", name.partition(".")[0]):
-        name = f"_{name}"[:100]
-    return name or "sequence"
 
 
 def short_names(names: Sequence[str]) -> list[str]:

@@ -40,19 +40,17 @@ from motrail.formats.ground_truth.names import (
     GENERIC_FOLDERS,
     LABELS_FILE,
     full_names,
-    safe_name,
     sequence_names,
 )
 from motrail.formats.ground_truth.rows import ClassMap, Source, id_order, to_labels
 from motrail.formats.labels import MAX_FRAMES, Labels, LabelSource, ReadOptions
 from motrail.formats.mot.seqinfo import read_seqinfo
+from motrail.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from motrail.formats.faults import Found
-
-__all__ = ["FORMAT", "read_ground_truth", "safe_name"]
 
 FORMAT = "ground-truth"
 _USUAL = ReadOptions()

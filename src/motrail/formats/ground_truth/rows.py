@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from motrail.formats.faults import Fault, check_rows
-from motrail.formats.labels import MAX_FRAMES, Coded, Labels, ReadOptions, distinct_ids
+from motrail.formats.labels import Coded, Labels, ReadOptions, distinct_ids
+from motrail.names import frame_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -144,29 +145,10 @@ def _frame_numbers(frames: Sequence[Frame], source: Source, found: Found) -> NDA
 
 
 def numbers_of_names(names: Iterable[str]) -> dict[str, int]:
-    """Frame numbers from 1 by what the files' names say.
-
-    The last digits before the suffix count, all one more where they count from 0. Where names
-    have none, or two the same, or larger ones than any sequence has: the place in natural order.
-    """
+    """Frame numbers from 1 by what the files' names say; see `frame_numbers`."""
     distinct = list(dict.fromkeys(names))
-    digits = [re.findall(r"[0-9]+", name.rpartition(".")[0] or name)[-1:] for name in distinct]
-    numbers = [int(run[0]) if run and len(run[0]) < 19 else -1 for run in digits]
-    lowest, highest = min(numbers, default=0), max(numbers, default=0)
-    if lowest >= 0 and highest < MAX_FRAMES and len(set(numbers)) == len(numbers):
-        shift = 1 if lowest == 0 else 0
-        return {name: number + shift for name, number in zip(distinct, numbers, strict=True)}
-    return {name: place for place, name in enumerate(sorted(distinct, key=_natural), start=1)}
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key by which `frame2` comes before `frame10`."""
-    runs = re.split(r"([0-9]+)", name)
-    # Of two numbers without leading zeros the longer one is larger.
-    return [
-        (len(run.lstrip("0")), run.lstrip("0")) if odd % 2 else (0, run)
-        for odd, run in enumerate(runs)
-    ] + [(0, name)]
+    stems = [name.rpartition(".")[0] or name for name in distinct]
+    return dict(zip(distinct, frame_numbers(stems), strict=True))
 
 
 def _identities(boxes: Sequence[Annotation]) -> tuple[NDArray[np.int64], Coded[str]]:
