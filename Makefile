@@ -39,6 +39,7 @@ test: $(VENV)/ready-dev  ## Run the tests
 proof: $(VENV)/ready-bench  ## Run the checks at full size and print a table
 	@$(BIN)/pytest -q -m 'proof or both'
 	@$(BIN)/python bench/tracker.py
+	@$(BIN)/python bench/formats.py
 	@$(BIN)/python bench/track.py
 
 lint: $(VENV)/ready-dev  ## Check style, types and who imports whom
@@ -53,6 +54,7 @@ format: $(VENV)/ready-dev  ## Bring the source into shape
 
 bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
 	@$(BIN)/python bench/tracker.py
+	@$(BIN)/python bench/formats.py
 	@$(BIN)/python bench/track.py
 
 clean:  ## Remove the virtual environment and all caches

@@ -583,7 +583,7 @@ def test_truth_as_labels_and_as_a_document() -> None:
     assert np.array_equal(second.boxes_xywh, frames[1].boxes_xywh)
     assert np.array_equal(second.visibility, frames[1].visibility)
     assert labels.keyframe.all()
-    assert not labels.ignore.any()
+    assert labels.ignore.tolist() == (labels.visibility < 0.1).tolist()
     world = json.loads(json.dumps(truth.world()))
     assert world["unit"] == "metre"
     assert world["homographies"]["frames"] == [1, 2, 3, 4]
@@ -595,6 +595,16 @@ def test_truth_as_labels_and_as_a_document() -> None:
     assert found["xy"][found["frames"].index(3)] == frames[2].world_xy[row].tolist()
     again = make_scene(SceneSettings(**world["settings"]))
     assert digest(list(again.frames())) == digest(frames)
+
+
+def test_what_is_hardly_seen_is_to_be_ignored() -> None:
+    scene = make_scene(SceneSettings(width=320, height=180, frames=1))
+    (frame,) = scene.frames()
+    seen = np.linspace(0, 1, len(frame))
+    seen[1:3] = 0.0999, 0.1
+    truth = TruthCollector(scene, "clip")
+    truth.add(dataclasses.replace(frame, visibility=seen))
+    assert truth.labels().ignore.tolist()[:4] == [True, True, False, seen[3] < 0.1]
 
 
 def test_a_clip_of_which_nothing_was_taken() -> None:

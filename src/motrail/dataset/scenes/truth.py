@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from motrail.dataset.scenes.scene import Scene, SceneFrame
 
 
+HARDLY_SEEN = 0.1
+"""Visible share of an object below which it is to be ignored."""
+
+
 class TruthCollector:
     """Takes the frames of a clip one by one; pictures are not kept.
 
@@ -51,8 +55,12 @@ class TruthCollector:
             column.append(getattr(frame, name))
 
     def labels(self) -> Labels:
-        """The labels of the frames so far; every box is a keyframe, none is to be ignored."""
-        settings = self._scene.settings
+        """The labels of the frames so far; every box is a keyframe.
+
+        Of what is to be ignored less than a tenth can be seen: nobody could be blamed for not
+        finding it, and nothing can be learned from it.
+        """
+        settings, visibility = self._scene.settings, self._joined("visibility").astype(np.float64)
         return Labels.of(
             self._name,
             self._scene.classes,
@@ -60,7 +68,8 @@ class TruthCollector:
             self._joined("ids").astype(np.int64),
             self._joined("boxes_xywh").astype(np.float64),
             self._joined("class_ids").astype(np.int64),
-            visibility=self._joined("visibility"),
+            visibility=visibility,
+            ignore=visibility < HARDLY_SEEN,
             width=settings.width,
             height=settings.height,
             length=max(self._numbers, default=0),
