@@ -383,6 +383,17 @@ def test_the_order_of_the_lists_does_not_matter(tmp_path: Path) -> None:
         assert_same(found, expected)
 
 
+def test_the_track_id_that_cvat_keeps_among_the_attributes(tmp_path: Path) -> None:
+    said = {"track_id": 12, "keyframe": True}
+    (labels,) = read_coco(changed(tmp_path / "a.json", track_id=..., attributes=said))
+    assert labels.ids.tolist()[1:] == [12]
+    assert labels.attributes.to_list()[1:] == [said]
+    for other in (True, "12", -3, 10**30, None):
+        path = changed(tmp_path / "a.json", track_id=..., attributes={"track_id": other})
+        (labels,) = read_coco(path)
+        assert labels.ids.tolist()[1:] == [-1]
+
+
 def test_a_source_id_of_its_own_stays(tmp_path: Path) -> None:
     path = changed(tmp_path / "a.json", category_id=4, source_id="car:5")
     (labels,) = read_coco(path)

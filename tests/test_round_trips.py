@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from motrail.dataset.convert import export_labels, import_labels, writer_of
 from motrail.dataset.folder import open_dataset
@@ -104,6 +108,22 @@ def there_and_back_with_pictures(
                 assert after[name].pictures[number].read_bytes() == picture.read_bytes()
         count += len(labels)
     return count, +differences
+
+
+def test_pycocotools_takes_the_record(data: Path, tmp_path: Path) -> None:
+    """All classes of a dataset against themselves; those only ignored have no precision."""
+    import_labels([data / "mot17_mini"], tmp_path / "set")
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(tmp_path / "set" / "annotations" / "all.json"))
+        keys = ("image_id", "category_id", "bbox")
+        rows = [{key: row[key] for key in keys} | {"score": 1.0} for row in truth.anns.values()]
+        evaluation = COCOeval(truth, truth.loadRes(rows), "bbox")
+        evaluation.params.maxDets = [1, 10, 500]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][..., 0, 2]
+    assert len(rows) == 1540
+    assert set(np.unique(precision).tolist()) == {-1.0, 1.0}
 
 
 class TestImport:

@@ -59,7 +59,8 @@ def read_coco(
       folder, all images are one, named `options.name` or as the file.
     - Frames are numbered by `frame_id`; where it counts from 0 in a video, one is added. Where an
       image of a sequence has none they are numbered in the order of image ids.
-    - `track_id` is the id. One number used in several categories stands for several objects: all
+    - `track_id` is the id; where there is none, the one among the `attributes`, as CVAT exports
+      it. One number used in several categories stands for several objects: all
       but the first get a fresh id and the number as source id.
     - What is not `ignore`d in so many words is ignored where `iscrowd` is 1.
     - Keys that are not COCO's or ours (`score`, a filled `segmentation` …) become attributes.

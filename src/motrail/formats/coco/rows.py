@@ -235,6 +235,8 @@ class Annotations:
         table = np.zeros(len(elements), ROW)
         table["index"], table["image"], table["box"] = indices, image, numbers["bbox"]
         table["category"], table["track"] = numbers["category_id"], numbers["track_id"]
+        for row in np.flatnonzero(numbers["track_id"] == -1).tolist():
+            table["track"][row] = _track_in_attributes(elements[row])
         table["visibility"], table["keyframe"] = numbers["visibility"], numbers["keyframe"]
         own = np.array(["ignore" in element for element in elements])
         table["ignore"] = np.where(own, numbers["ignore"], numbers["iscrowd"])
@@ -325,6 +327,14 @@ class Annotations:
             self._check.fault("layout", place, f"expected text, found {show(source)}")
             return b""
         return self._check.packed(place, str(source))
+
+
+def _track_in_attributes(element: Element) -> int:
+    """The track id that CVAT's COCO export keeps among the attributes; -1 where there is none."""
+    attributes = element.get("attributes")
+    track = attributes.get("track_id") if isinstance(attributes, dict) else None
+    usable = isinstance(track, int) and not isinstance(track, bool) and 0 <= track < 2**53
+    return track if usable else -1  # type: ignore[return-value]
 
 
 def _folder(name: str) -> str:
