@@ -359,7 +359,7 @@ LEFT: dict[str, tuple[Callable[[Path], None], dict[str, int], str, object, str]]
     ),
     "no section": (
         swap(INFO, "[Sequence]", "[Other]"), {"seqinfo": 1}, INFO, None,
-        "expected a section [Sequence] with imWidth, imHeight and seqLength: KeyError('Sequence')",
+        "imWidth, imHeight and seqLength, found none that can be read",
     ),
     "record: no width": (
         annotation(12, bbox=[16, 10.25, 0, 30]), {"size": 1}, RECORD, "annotations[12]",
@@ -422,7 +422,7 @@ LEFT: dict[str, tuple[Callable[[Path], None], dict[str, int], str, object, str]]
     ),
     "two pictures of a frame": (
         png_picture, {"picture-number": 1, "image-extension": 1}, f"{IMAGES}/000003.png", None,
-        "'000003' is there with another ending too",
+        "expected one picture for a frame, found 000003.jpg as well",
     ),
     "a picture of another size": (
         small_picture, {"image-size": 1}, f"{IMAGES}/000003.jpg", None,

@@ -217,7 +217,11 @@ class TestBadInput:
             ("seqLength=10", "seqLength=ten", "seqLength: expected a whole number above 0"),
             ("seqLength=10", "seqLength=99999999999", "at most 4e+06, found '99999999999'"),
             ("imWidth=640", "imWidth=-640", "imWidth: expected a whole number above 0"),
-            ("frameRate=25", "frameRate=nan", "frameRate: expected a number above 0"),
+            (
+                "frameRate=25",
+                "frameRate=nan",
+                "frameRate: expected a number of at least 0.001, at most 10000, found",
+            ),
             ("imDir=img1", "imDir=../../etc", "imDir: expected a folder inside, found '../../etc'"),
             ("imDir=img1", "imDir=\0", "imDir: expected a folder inside, found '\\x00'"),
             ("[Sequence]", "[Other]", "expected a section [Sequence]"),

@@ -199,8 +199,8 @@ def test_summary(tmp_path: Path) -> None:
         },
         "dropped_frames": 0,
         "notes": {
-            "train has no box of class 'person'": 1,
-            "val has no box of class 'no such thing'": 1,
+            "train has no boxes of 'person'": 1,
+            "val has no boxes of 'no such thing'": 1,
         },
     }
 
@@ -332,8 +332,8 @@ def test_by_time_in_place(tmp_path: Path) -> None:
         assert labels.length == count
     assert not (folder / "all").exists()
     assert summary.notes == {
-        "val has no box of class 'dog'": 1,
-        "test has no box of class 'dog'": 1,
+        "val has no boxes of 'dog'": 1,
+        "test has no boxes of 'dog'": 1,
     }
 
 

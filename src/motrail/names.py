@@ -52,10 +52,18 @@ def frame_numbers(stems: Iterable[str]) -> list[int]:
     numbers = [int(match[0]) if match and len(match[0]) < 19 else -1 for match in found]
     lowest, highest = min(numbers, default=0), max(numbers, default=0)
     if lowest < 0 or highest >= _LARGEST or len(set(numbers)) < len(numbers):
-        place = {name: index for index, name in enumerate(sorted(names, key=natural_key), start=1)}
-        return [place[name] for name in names]
+        order = sorted(range(len(names)), key=lambda index: natural_key(names[index]))
+        place = {index: number for number, index in enumerate(order, start=1)}
+        return [place[index] for index in range(len(names))]
     shift = 1 if lowest == 0 else 0
     return [number + shift for number in numbers]
+
+
+def numbered_pictures(files: Iterable[Path]) -> dict[int, Path]:
+    """Pictures of a sequence by frame number, in order; see `frame_numbers`."""
+    paths = list(files)
+    numbers = frame_numbers(path.stem for path in paths)
+    return dict(sorted(zip(numbers, paths, strict=True)))
 
 
 def safe_name(text: str) -> str:

@@ -169,3 +169,15 @@ class WholeFolder(WholeOutput):
     def discard(self) -> None:
         """Remove what was written so far."""
         shutil.rmtree(self.temporary, ignore_errors=True)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Commit or discard; errors name the place as it was to be, not the hidden one."""
+        super().__exit__(kind, error, trace)
+        hidden = str(self.temporary)
+        if isinstance(error, OutputError) and hidden in str(error):
+            raise OutputError(str(error).replace(hidden, str(self.path))) from error

@@ -69,7 +69,8 @@ def run(arguments: Sequence[str]) -> int:
 def _explain(error: Exception) -> int:
     match error:
         case CycloptsError():
-            return _report(f"{str(error).rstrip('.')}; see motrail --help", 2)
+            command = " ".join(["motrail", *(error.command_chain or ())])
+            return _report(f"{str(error).rstrip('.?')}; see {command} --help", 2)
         case MotrailError():
             return _report(str(error), error.exit_code)
         case BrokenPipeError():

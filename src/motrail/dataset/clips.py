@@ -253,5 +253,5 @@ def extract_frames(
 
 
 def _check_count(name: str, count: int) -> None:
-    if type(count) is not int or count < 1:
+    if type(count) is not int or not 1 <= count < 2**31:
         raise ConfigError(f"{name}: expected a whole number of at least 1, found {count!r}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from motrail.dataset.folder import DatasetWriter, is_dataset, open_dataset
 from motrail.dataset.footage import Footage, complete, place, silent, with_video
+from motrail.errors import ConfigError
 from motrail.formats.labels import ClassList, ReadOptions
 from motrail.formats.recognize import open_labels
 from motrail.names import safe_name, unused_name
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from motrail.dataset.folder import Dataset
     from motrail.dataset.footage import Progress
     from motrail.formats.labels import Labels
     from motrail.formats.writer import LabelWriter
@@ -87,16 +89,18 @@ def import_labels(
 
     Raises:
         FormatError: Labels are not as their format asks, or nobody knows their size.
+        ConfigError: The output lies inside of what is read.
         OutputError: The folder holds something already, or cannot be written.
         MotrailError: Footage cannot be read.
     """
     footage = footage or Footage()
     options = options or ReadOptions(size=footage.size)
     summary = Summary(str(output))
+    _keep_apart(sources, output)
     with WholeFolder(output) as whole, DatasetWriter(whole.temporary) as writer:
+        carrier = _Carrier(whole, footage, summary, link, pictures=True, progress=progress)
         for labels in _sequences(sources, format_, footage, options, summary):
-            ready = _carry(labels, writer.add, whole, footage, summary, link, progress)
-            summary.count(ready)
+            carrier.carry(labels, writer.add)
         writer.finish()
         summary.classes = list(writer.classes.names)
     return summary
@@ -125,20 +129,24 @@ def export_labels(
 
     Raises:
         FormatError: Labels are not as their format asks, or nobody knows their size.
+        ConfigError: The output lies inside of what is read.
         OutputError: The folder holds something already, or cannot be written.
         MotrailError: Footage cannot be read.
     """
     footage = footage or Footage()
     options = options or ReadOptions(size=footage.size)
     summary = Summary(str(output))
+    _keep_apart([source], output)
     classes = ClassList(open_dataset(source).classes if is_dataset(source) else ())
     with WholeFolder(output) as whole:
         writer = make_writer(whole.temporary, classes)
+        carrier = _Carrier(whole, footage, summary, link, writer.takes_pictures, progress)
         for labels in _sequences([source], None, footage, options, summary):
-            ready = _carry(labels, writer.add, whole, footage, summary, link, progress)
-            summary.count(ready)
+            carrier.carry(labels, writer.add)
         writer.finish()
         summary.notes.update(writer.notes)
+        if writer.needs_pictures and summary.frames and not summary.pictures:
+            summary.notes["there are no pictures, which are needed; give them with --video"] += 1
         summary.classes = list(classes.names)
     return summary
 
@@ -168,23 +176,41 @@ def writer_of(format_: str) -> type[LabelWriter]:
             return MotWriter
 
 
-def _carry(
-    labels: Labels,
-    add: Callable[[Labels], Mapping[Path, Path]],
-    whole: WholeFolder,
-    footage: Footage,
-    summary: Summary,
-    link: bool,
-    progress: Progress,
-) -> Labels:
-    """Write a sequence and bring its pictures."""
-    progress(labels.name, summary.sequences, None)
-    work = whole.temporary / ".work"
-    only = summary.sequences == 0
-    ready = complete(labels, footage, work, only=only, progress=progress)
-    place(add(ready), link=link, progress=progress)
-    shutil.rmtree(work, ignore_errors=True)
-    return ready
+@dataclass(frozen=True, slots=True)
+class _Carrier:
+    """Writes sequences and brings their pictures."""
+
+    whole: WholeFolder
+    footage: Footage
+    summary: Summary
+    link: bool
+    pictures: bool
+    progress: Progress
+
+    def carry(self, labels: Labels, add: Callable[[Labels], Mapping[Path, Path]]) -> None:
+        """Bring one sequence to its place."""
+        count = self.summary.sequences
+        self.progress(labels.name, count, None)
+        ready = complete(
+            labels,
+            self.footage,
+            self.whole.temporary / ".work",
+            only=count == 0,
+            pictures=self.pictures,
+            progress=self.progress,
+        )
+        if self.footage.video is not None and ready.length != labels.length:
+            self._note(labels, ready)
+        place(add(ready), link=self.link, progress=self.progress)
+        shutil.rmtree(self.whole.temporary / ".work", ignore_errors=True)
+        self.summary.count(ready)
+
+    def _note(self, labels: Labels, ready: Labels) -> None:
+        if self.summary.formats[-1] in ("cvat", "ground-truth", "label-studio"):
+            self.summary.notes[
+                f"{labels.name}: the labels are for {labels.length:,} frames, the footage has "
+                f"{ready.length:,}; see that it is the right one"
+            ] += 1
 
 
 def _sequences(
@@ -199,7 +225,7 @@ def _sequences(
     for path in sources:
         if format_ is None and is_dataset(path):
             kind = "dataset"
-            each: Iterable[Labels] = (labels for _, labels in open_dataset(path).labels())
+            each: Iterable[Labels] = _of_splits(open_dataset(path), taken)
         else:
             source = open_labels(path, with_video(options, footage), format_=format_)
             kind, each = source.format, source
@@ -207,3 +233,19 @@ def _sequences(
             summary.formats.append(kind)
         for labels in each:
             yield labels.replace(name=unused_name(safe_name(labels.name), taken))
+
+
+def _of_splits(dataset: Dataset, taken: set[str]) -> Iterator[Labels]:
+    """The sequences of all splits; of two with one name, the second is told by its split."""
+    for split, labels in dataset.labels():
+        again = labels.name.lower() in taken
+        yield labels.replace(name=f"{labels.name}-{split}") if again else labels
+
+
+def _keep_apart(sources: Sequence[Path], output: Path) -> None:
+    """See that the output is not made inside of what is read."""
+    for source in sources:
+        if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
+            raise ConfigError(
+                f"{output}: lies inside {source}, which is read; choose another folder with -o"
+            )

@@ -11,7 +11,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from motrail.errors import FormatError
+from motrail.errors import ConfigError, FormatError
 from motrail.formats.coco.reader import read_coco
 from motrail.formats.coco.writer import CocoFile
 from motrail.formats.faults import refuse
@@ -103,6 +103,21 @@ def open_dataset(path: Path) -> Dataset:
     if (folder / "labels.txt").is_file():
         classes = read_class_names(folder / "labels.txt")
     return Dataset(folder, splits, classes)
+
+
+def keep_out(dataset: Dataset, output: Path) -> None:
+    """See that a result does not go where the dataset's own files are.
+
+    Raises:
+        ConfigError: It would stand in a split's folder or among the annotations.
+    """
+    for name in (*SPLITS, "annotations"):
+        inside = (dataset.folder / name).resolve()
+        if output.resolve().is_relative_to(inside):
+            raise ConfigError(
+                f"{output}: lies in {dataset.folder / name}, where the dataset's own files are; "
+                "choose another place with -o"
+            )
 
 
 def _find(path: Path) -> tuple[Path, tuple[str, ...]] | None:

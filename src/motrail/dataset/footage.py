@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from motrail.errors import ConfigError, FormatError, VideoError
+from motrail.names import is_image, natural_order, numbered_pictures, safe_name
 from motrail.outputs import writing
 
 if TYPE_CHECKING:
@@ -47,12 +49,34 @@ class Footage:
     video: Path | None = None
     size: tuple[int, int] | None = None
 
-    def open(self, name: str, *, only: bool) -> Source | None:
-        """The video of a sequence.
+    def find(self, name: str, *, only: bool) -> Path | None:
+        """The video, or the folder of images, of a sequence; None where none was given.
 
-        Args:
-            name: The sequence.
-            only: Whether it is the only sequence so far.
+        A folder has one named like the sequence, with or without the `1fd99634-` that Label Studio
+        puts before the names of uploaded files.
+
+        Raises:
+            ConfigError: There is none for this sequence.
+        """
+        if self.video is None:
+            return None
+        if not _holds_videos(self.video):
+            if only:
+                return self.video
+            raise ConfigError(
+                f"--video {self.video}: is one video, and there is another sequence, {name!r}; "
+                "give a folder that has a video named like each sequence"
+            )
+        inside = sorted(self.video.iterdir())
+        for wanted in (name, re.sub(r"^[0-9a-f]{8}-", "", name)):
+            fits = [p for p in inside if (p.name if p.is_dir() else safe_name(p.stem)) == wanted]
+            if len(fits) == 1:
+                return fits[0]
+        found = ", ".join(path.name for path in (fits or inside)[:5])
+        raise ConfigError(f"--video {self.video}: expected one video named {name!r}, found {found}")
+
+    def open(self, name: str, *, only: bool) -> Source | None:
+        """The video of a sequence as a source of frames.
 
         Raises:
             ConfigError: There is none for this sequence.
@@ -60,23 +84,8 @@ class Footage:
         """
         from motrail.video.read import open_source
 
-        if self.video is None:
-            return None
-        if not _holds_videos(self.video):
-            if only:
-                return open_source(self.video)
-            raise ConfigError(
-                f"--video {self.video}: is one video, and there is another sequence, {name!r}; "
-                "give a folder that has a video named like each sequence"
-            )
-        inside = sorted(self.video.iterdir())
-        fits = [p for p in inside if (p.name if p.is_dir() else p.stem) == name]
-        if len(fits) != 1:
-            found = ", ".join(path.name for path in (fits or inside)[:5])
-            raise ConfigError(
-                f"--video {self.video}: expected one video named {name!r}, found {found}"
-            )
-        return open_source(fits[0])
+        path = self.find(name, only=only)
+        return None if path is None else open_source(path)
 
 
 def _holds_videos(path: Path) -> bool:
@@ -87,13 +96,20 @@ def _holds_videos(path: Path) -> bool:
 
 
 def with_video(options: ReadOptions, footage: Footage) -> ReadOptions:
-    """What one video can tell of labels that need the size to be read at all.
+    """What videos can tell of labels that need the size to be read at all.
 
     Raises:
-        VideoError: It cannot be read.
+        VideoError: The one video cannot be read.
     """
-    if footage.video is None or options.size is not None or _holds_videos(footage.video):
+    if footage.video is None or options.size is not None:
         return options
+    if _holds_videos(footage.video):
+
+        def size_of(name: str) -> tuple[int, int] | None:
+            source = footage.open(name, only=False)
+            return None if source is None else (source.width, source.height)
+
+        return replace(options, size_of=size_of)
     source = footage.open("", only=True)
     if source is None:
         return options
@@ -135,6 +151,36 @@ def from_video(labels: Labels, source: Source, folder: Path, progress: Progress 
     )
 
 
+def _sized_by(labels: Labels, source: Source) -> Labels:
+    """Labels with what a video says of itself, which may be off by some frames in length."""
+    _same_size(labels, (source.width, source.height), source.name)
+    return labels.replace(
+        width=source.width,
+        height=source.height,
+        length=max(source.expected_frames or 0, labels.length),
+        frame_rate=source.frame_rate,
+    )
+
+
+def _from_folder(labels: Labels, folder: Path) -> Labels:
+    """Give labels the pictures of a folder, by the numbers in their names."""
+    from motrail.video.read import open_source
+
+    with open_source(folder) as source:  # which knows what to say of a folder without pictures
+        rate = source.frame_rate
+    inside = folder / "img1" if (folder / "img1").is_dir() else folder
+    pictures = numbered_pictures(natural_order(p for p in inside.iterdir() if is_image(p)))
+    last, needed = max(pictures), int(labels.frames.max(initial=0))
+    if needed > last:
+        raise FormatError(
+            labels.name,
+            f"expected labels for frames 1 to {last}, as the pictures in {inside} are numbered, "
+            f"found some for frame {needed}; do they belong together?",
+        )
+    rate = labels.frame_rate or rate
+    return labels.replace(length=last, frame_rate=rate, pictures=pictures)
+
+
 def from_pictures(labels: Labels, progress: Progress = silent) -> Labels:
     """Labels with the size that their pictures have, all of which are looked at.
 
@@ -163,7 +209,13 @@ def _same_size(labels: Labels, size: tuple[int, int], what: str) -> None:
 
 
 def complete(
-    labels: Labels, footage: Footage, work: Path, *, only: bool, progress: Progress = silent
+    labels: Labels,
+    footage: Footage,
+    work: Path,
+    *,
+    only: bool,
+    pictures: bool = True,
+    progress: Progress = silent,
 ) -> Labels:
     """Labels that know their size, from the video, their pictures or what the user says.
 
@@ -172,17 +224,23 @@ def complete(
         footage: What the user says.
         work: Where frames of a video may be put; on the disk of the result.
         only: Whether it is the only sequence so far.
+        pictures: Whether the frames of a video are wanted, or only what it says of itself.
         progress: Told of each picture.
 
     Raises:
         FormatError: Nobody knows the size, or sizes differ.
         MotrailError: The footage cannot be read.
     """
-    if footage.video is not None:
-        source = footage.open(labels.name, only=only)
-        if source is not None:
-            with source:
-                return from_video(labels, source, work / labels.name, progress)
+    path = footage.find(labels.name, only=only)
+    if path is not None and path.is_dir():
+        labels = _from_folder(labels, path)
+    elif path is not None:
+        from motrail.video.read import open_source
+
+        with open_source(path) as source:
+            if not pictures:
+                return _sized_by(labels, source)
+            return from_video(labels, source, work / labels.name, progress)
     if footage.size and not labels.width:
         labels = labels.replace(width=footage.size[0], height=footage.size[1])
     if labels.pictures:

@@ -215,10 +215,11 @@ def _conclude(summary: SplitSummary, plan: _Plan, classes: ClassList, folder: Pa
         )
     summary.parts = {part: summary.parts[part] for part in plan.asked}
     summary.classes = list(classes.names)
-    for name in summary.classes:
-        lacking = [part for part, held in summary.parts.items() if name not in held.classes]
-        if len(lacking) < len(summary.parts):
-            summary.notes.update(f"{part} has no box of class {name!r}" for part in lacking)
+    somewhere = {name for part in summary.parts.values() for name in part.classes}
+    for part, held in summary.parts.items():
+        lacking = [n for n in summary.classes if n in somewhere and n not in held.classes]
+        if lacking:
+            summary.notes[f"{part} has no boxes of {', '.join(map(repr, lacking))}"] += 1
 
 
 def _check_plan(val: float, test: float, seed: int, by: str, gap: int | None) -> _Plan:

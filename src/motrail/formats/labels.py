@@ -22,6 +22,14 @@ T = TypeVar("T")
 MAX_FRAMES = 4_000_000
 """The longest sequence that is believed: 37 hours at 30 frames a second."""
 
+MIN_RATE, MAX_RATE = 0.001, 10_000.0
+"""Frame rates that are believed, and that a video can have."""
+
+
+def usable_rate(rate: float) -> float:
+    """The frame rate, or 0 for unknown where it is none that a video can have."""
+    return rate if MIN_RATE <= rate <= MAX_RATE else 0.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coded(Generic[T]):
@@ -224,6 +232,7 @@ class ReadOptions:
         length: Number of frames.
         frame_rate: Frames a second.
         name: What to call the sequence of a source that has one and does not name it.
+        size_of: Says the size of a sequence by its name, where each has its own.
         mirror: Folder that holds copies of what `s3://` references name, as `BUCKET/KEY` or `KEY`.
         label_attribute: Which of a Ground Truth manifest's label attributes to read.
     """
@@ -232,6 +241,7 @@ class ReadOptions:
     length: int | None = None
     frame_rate: float | None = None
     name: str | None = None
+    size_of: Callable[[str], tuple[int, int] | None] | None = None
     mirror: Path | None = None
     label_attribute: str | None = None
 

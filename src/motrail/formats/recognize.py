@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("ground-truth", "cvat", "label-studio", "mot", "coco")
 _HEAD = 1 << 20
+_MOT = ("seqinfo.ini", "gt/gt.txt", "*/seqinfo.ini", "*/gt/gt.txt")
 _SIGNS = (
     ("ground-truth", rb'"tracking-annotations"|"trackingAnnotations"'),
     ("label-studio", rb'"videorectangle"|"result"\s*:|"data"\s*:'),
@@ -105,6 +106,8 @@ def _recognize_file(path: Path) -> str:
 def _recognize_folder(folder: Path) -> str:
     if list(folder.glob("*.manifest")) or (folder / "manifests" / "output").is_dir():
         return "ground-truth"
+    if any(list(folder.glob(sign)) for sign in _MOT):
+        return "mot"
     if list(folder.glob("*.xml")) and not list(folder.glob("*.txt")):
         return "cvat" if not list(folder.glob("*.json")) else _recognize_json(folder)
     if list(folder.glob("*.json")):

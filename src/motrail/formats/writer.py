@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,13 @@ class LabelWriter(ABC):
         classes: The names so far; it grows by what the sequences bring.
 
     Attributes:
+        takes_pictures: Whether pictures belong to what is written.
+        needs_pictures: Whether it is of no use without them.
         notes: What the format could not carry or had to change, a sentence each, with how often.
     """
+
+    takes_pictures: ClassVar[bool] = True
+    needs_pictures: ClassVar[bool] = False
 
     def __init__(self, folder: Path, classes: ClassList) -> None:
         self.folder = folder

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from motrail.cli.dataset.output import (
     AsJson,
     Output,
-    parse_size,
     print_json,
     print_notes,
     print_rows,
@@ -26,13 +25,14 @@ if TYPE_CHECKING:
     from motrail.formats.writer import LabelWriter
 
 Format = Literal["ground-truth", "cvat", "label-studio", "mot", "coco"]
+AnyFormat = Literal["auto", "ground-truth", "cvat", "label-studio", "mot", "coco"]
 
 
 def import_command(
     source: Annotated[list[Path], Parameter(negative="")],
     *,
     output: Output,
-    format_: Annotated[Literal["auto"] | Format, Parameter(name="--from")] = "auto",
+    format_: Annotated[AnyFormat, Parameter(name="--from")] = "auto",
     video: Path | None = None,
     size: str | None = None,
     frame_rate: float | None = None,
@@ -104,6 +104,7 @@ def export_command(
     output: Output,
     video: Path | None = None,
     size: str | None = None,
+    mirror: Path | None = None,
     job: str = "motrail",
     prefix: str | None = None,
     copy: Annotated[bool, Parameter(negative="")] = False,
@@ -133,6 +134,8 @@ def export_command(
         Footage of labels that come without pictures, as for import.
     size
         WIDTHxHEIGHT of the frames, where there are neither pictures nor video.
+    mirror
+        Folder with a copy of the bucket that s3:// references in the source name.
     job
         Name of the labelling job, for Ground Truth.
     prefix
@@ -145,12 +148,14 @@ def export_command(
     from motrail.dataset.convert import export_labels
     from motrail.dataset.footage import Footage
 
+    options = read_options(size, mirror=mirror)
     with steps_progress() as progress:
         summary = export_labels(
             dataset,
             output,
             _writer(to, job, prefix),
-            footage=Footage(video, parse_size(size)),
+            footage=Footage(video, options.size),
+            options=options,
             link=not copy,
             progress=progress,
         )

@@ -107,11 +107,14 @@ def stats_command(
     as_json
         Print everything as one JSON document.
     """
-    from motrail.dataset.folder import is_dataset
+    from motrail.dataset.folder import is_dataset, keep_out, open_dataset
     from motrail.dataset.stats.charts import draw_stats
     from motrail.dataset.stats.compute import compute_stats
 
-    picture = output or (dataset if is_dataset(dataset) else Path()) / "stats.png"
+    folder = open_dataset(dataset).folder if is_dataset(dataset) else Path()
+    picture = output or folder / "stats.png"
+    if is_dataset(dataset):
+        keep_out(open_dataset(dataset), picture)
     with steps_progress() as progress:
         stats = compute_stats(dataset, read_options(size, mirror=mirror), progress=progress)
     draw_stats(stats, picture)

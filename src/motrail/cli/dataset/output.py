@@ -50,10 +50,12 @@ def read_options(
     Raises:
         ConfigError: A value makes no sense.
     """
-    from motrail.formats.labels import ReadOptions
+    from motrail.formats.labels import MAX_RATE, MIN_RATE, ReadOptions
 
-    if frame_rate is not None and not 0 < frame_rate <= 10_000:
-        raise ConfigError(f"--frame-rate: expected a number above 0, found {frame_rate}")
+    if frame_rate is not None and not MIN_RATE <= frame_rate <= MAX_RATE:
+        raise ConfigError(
+            f"--frame-rate: expected {MIN_RATE} to {MAX_RATE:g} frames a second, found {frame_rate}"
+        )
     if mirror is not None and not mirror.is_dir():
         raise ConfigError(f"--mirror {mirror}: expected a folder with copies of the bucket's files")
     return ReadOptions(

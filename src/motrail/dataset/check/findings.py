@@ -50,6 +50,7 @@ FAULTS = {
     "image": "labels of images that the file does not list: they are left out",
     "image-size": "images of another size than told: boxes do not fit onto them; scale them "
     "back, or put them in a sequence of their own",
+    "size-unknown": "labels in per cent of a frame whose size nobody knows: give it with --size",
     "seqinfo": "lines of seqinfo.ini that say nothing usable",
     "seq-length": "sequences whose seqLength is not the number of their images: frames are "
     "looked for that do not exist, or left out",

@@ -267,7 +267,7 @@ class Inspection:
         last_row = 0 if recorded is None else self._compare(labels, files, recorded)
         pictures: dict[int, Path] = {}
         if self._how.pictures:
-            pictures = list_pictures(files, labels, self.findings)
+            pictures = list_pictures(files, labels)
             if pictures:
                 self._pictures(pictures, labels, files, None if recorded is None else last_row)
             else:

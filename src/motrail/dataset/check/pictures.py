@@ -9,7 +9,7 @@ import numpy as np
 
 from motrail.dataset.check.findings import counted, runs, show_runs
 from motrail.errors import VideoError
-from motrail.names import frame_numbers
+from motrail.names import numbered_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,27 +35,18 @@ _JPEG = b"\xff\xd8"
 _MAX_FILE = 1 << 28
 
 
-def list_pictures(files: SequenceFiles, labels: Labels, findings: Findings) -> dict[int, Path]:
+def list_pictures(files: SequenceFiles, labels: Labels) -> dict[int, Path]:
     """The images of a sequence by frame number, in order; those of its folder, if it has any.
 
     Args:
         files: The sequence's folder.
         labels: Know of pictures too, as the record names them.
-        findings: Told where two images share a number.
     """
     images = files.images()
     if not images:
         return dict(sorted(labels.pictures.items()))
-    stems: set[str] = set()
-    alone = []
-    for path in images:
-        if path.stem in stems:
-            message = f"{path.stem!r} is there with another ending too"
-            findings.note("picture-number", path, message)
-        else:
-            alone.append(path)
-        stems.add(path.stem)
-    return dict(sorted(zip(frame_numbers(p.stem for p in alone), alone, strict=True)))
+    # Of two with one number the reader has told already.
+    return numbered_pictures({path.stem: path for path in reversed(images)}.values())
 
 
 def check_numbering(

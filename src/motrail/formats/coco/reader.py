@@ -12,7 +12,7 @@ from motrail.formats.coco.rows import MAX_SEQUENCES, MAX_TEXT, Annotations, Imag
 from motrail.formats.coco.sequence import Pictures, find_pictures, number_frames, tell_apart
 from motrail.formats.coco.spool import Spool
 from motrail.formats.faults import check_rows, refuse
-from motrail.formats.labels import MAX_FRAMES, Labels, LabelSource, ReadOptions
+from motrail.formats.labels import MAX_FRAMES, Labels, LabelSource, ReadOptions, usable_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -296,7 +296,7 @@ class _Coco:
             width=width,
             height=height,
             length=length or int(numbers.max(initial=0)),
-            frame_rate=video.frame_rate or self._options.frame_rate or 0.0,
+            frame_rate=usable_rate(video.frame_rate) or self._options.frame_rate or 0.0,
             frame_attributes=self._frame_attributes(images, first, numbers),
             pictures=self._pictures_of(first, numbers),
         )

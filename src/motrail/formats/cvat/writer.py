@@ -36,6 +36,7 @@ class CvatWriter(LabelWriter):
     """Writes `<sequence>.xml` files."""
 
     format = "cvat"
+    takes_pictures = False
 
     def add(self, labels: Labels) -> Mapping[Path, Path]:
         """Write a sequence. No pictures: CVAT takes the video.

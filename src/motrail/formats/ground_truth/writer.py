@@ -61,6 +61,7 @@ class GroundTruthWriter(LabelWriter):
     """
 
     format = "ground-truth"
+    needs_pictures = True
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ cancelled ones never do, and predictions are not read. A task that nobody has an
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -26,7 +27,7 @@ from motrail.errors import DataError
 from motrail.formats.faults import Fault, check_rows, refuse
 from motrail.formats.keyframes import fill_tracks
 from motrail.formats.label_studio.json_file import Boxes, UnusableError, load
-from motrail.formats.labels import Coded, Labels, LabelSource, ReadOptions
+from motrail.formats.labels import Coded, Labels, LabelSource, ReadOptions, usable_rate
 from motrail.names import safe_name, unused_name
 
 if TYPE_CHECKING:
@@ -130,13 +131,16 @@ def _read_task(
     if not isinstance(results, list):
         raise UnusableError("layout", path, "expected a list of results", place)
     boxes = _read_results(results, place, path, found)
+    name = _name(task, options)
+    if boxes.size is None and options.size is None and options.size_of is not None:
+        options = replace(options, size=options.size_of(name))
     rows = _good_rows(boxes, place, path, options, found)
     rate = boxes.length / boxes.duration if boxes.duration else options.frame_rate or 0.0
     labels = _fill(rows, boxes, place, path)
     return labels.replace(
-        name=_name(task, options),
+        name=name,
         length=rows.length or int(rows.frames.max(initial=0)),
-        frame_rate=rate if rate < 1e6 else 0.0,
+        frame_rate=usable_rate(rate),
     )
 
 
@@ -174,7 +178,7 @@ def _good_rows(boxes: Boxes, place: str, path: Path, options: ReadOptions, found
     size = boxes.size or options.size
     if size is None and count:
         message = "expected the size of the video, found none; give it with --video V or --size WxH"
-        raise UnusableError("image-size", path, message, place)
+        raise UnusableError("size-unknown", path, message, place)
     width, height = size or (0, 0)
     scale = np.array([width, height, width, height]) / 100
     region = np.array(boxes.region, np.int64)

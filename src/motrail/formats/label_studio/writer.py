@@ -34,6 +34,7 @@ class LabelStudioWriter(LabelWriter):
     """Writes `tasks.json` and `labeling-config.xml`."""
 
     format = "label-studio"
+    takes_pictures = False
 
     def __init__(self, folder: Path, classes: ClassList) -> None:
         super().__init__(folder, classes)

@@ -20,9 +20,9 @@ from motrail.formats.labels import Coded, Labels, LabelSource, ReadOptions
 from motrail.formats.mot.rows import Rows, read_rows
 from motrail.formats.mot.seqinfo import SeqInfo, read_seqinfo
 from motrail.names import (
-    frame_numbers,
     is_image,
     natural_order,
+    numbered_pictures,
     safe_name,
     unused_name,
 )
@@ -168,7 +168,7 @@ def _classes(sequence: _Sequence) -> tuple[str, ...] | None:
 def _read(sequence: _Sequence, options: ReadOptions, found: Found) -> Labels:
     folder = sequence.folder
     info = read_seqinfo(folder / "seqinfo.ini", found) if folder else SeqInfo()
-    pictures = _list_pictures(folder / info.pictures) if folder else {}
+    pictures = _list_pictures(folder / info.pictures, found) if folder else {}
     names = _classes(sequence)
     rows = read_rows(sequence.labels, found) if sequence.labels else Rows.none()
     width, height = (info.width, info.height) if info.width else options.size or (0, 0)
@@ -238,11 +238,16 @@ def _labels(name: str, rows: Rows, classes: tuple[str, ...], *, is_truth: bool) 
     )
 
 
-def _list_pictures(folder: Path) -> dict[int, Path]:
+def _list_pictures(folder: Path, found: Found) -> dict[int, Path]:
     """Pictures in a folder by frame number, in order."""
     try:
-        files = [path for path in folder.iterdir() if is_image(path)]
+        files = natural_order(path for path in folder.iterdir() if is_image(path))
     except OSError:
         return {}
-    numbers = frame_numbers(path.stem for path in files)
-    return dict(sorted(zip(numbers, files, strict=True)))
+    by_stem: dict[str, Path] = {}
+    for path in files:
+        first = by_stem.setdefault(path.stem, path)
+        if first is not path:
+            message = f"expected one picture for a frame, found {first.name} as well"
+            found(Fault("picture-number", path, message))
+    return numbered_pictures(by_stem.values())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motrail.formats.faults import Fault
-from motrail.formats.labels import MAX_FRAMES
+from motrail.formats.labels import MAX_FRAMES, MAX_RATE, MIN_RATE
 from motrail.names import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -45,11 +45,15 @@ def read_seqinfo(path: Path, found: Found) -> SeqInfo:
         parser.read_string(path.read_text(encoding="utf-8-sig"))
         section = parser["Sequence"]
     except (OSError, UnicodeDecodeError, configparser.Error, KeyError) as error:
-        message = f"expected a section [Sequence] with imWidth, imHeight and seqLength: {error!r}"
+        trouble = isinstance(error, OSError | UnicodeDecodeError)
+        what = "it cannot be read as text" if trouble else "none that can be read"
+        message = (
+            f"expected a section [Sequence] with imWidth, imHeight and seqLength, found {what}"
+        )
         found(Fault("seqinfo", path, message))
         return SeqInfo()
 
-    def number(key: str, upper: float, *, whole: bool = True) -> float:
+    def number(key: str, upper: float, *, lower: float = 0, whole: bool = True) -> float:
         text = section.get(key)
         if text is None:
             return 0
@@ -57,9 +61,9 @@ def read_seqinfo(path: Path, found: Found) -> SeqInfo:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not 0 < value <= upper or (whole and value != int(value)):
-            kind = "whole number" if whole else "number"
-            message = f"{key}: expected a {kind} above 0, at most {upper:g}, found {text!r}"
+        if not lower <= value <= upper or value == 0 or (whole and value != int(value)):
+            kind = "whole number above 0" if whole else f"number of at least {lower:g}"
+            message = f"{key}: expected a {kind}, at most {upper:g}, found {text!r}"
             found(Fault("seqinfo", path, message))
             return 0
         return value
@@ -73,7 +77,7 @@ def read_seqinfo(path: Path, found: Found) -> SeqInfo:
         width=width if height else 0,
         height=height if width else 0,
         length=int(number("seqLength", MAX_FRAMES)),
-        frame_rate=number("frameRate", 1e6, whole=False),
+        frame_rate=number("frameRate", MAX_RATE, lower=MIN_RATE, whole=False),
         pictures=pictures,
     )
 
