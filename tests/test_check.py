@@ -116,6 +116,7 @@ def examples(report: Report, kind: str) -> list[Example]:
 GT = "all/a/gt/gt.txt"
 INFO = "all/a/seqinfo.ini"
 RECORD = "annotations/all.json"
+SECTION = "a section [Sequence] with imWidth, imHeight and seqLength"
 IMAGES = "all/a/img1"
 Plant = "Callable[[Path], None]"
 
@@ -359,7 +360,7 @@ LEFT: dict[str, tuple[Callable[[Path], None], dict[str, int], str, object, str]]
     ),
     "no section": (
         swap(INFO, "[Sequence]", "[Other]"), {"seqinfo": 1}, INFO, None,
-        "imWidth, imHeight and seqLength, found none that can be read",
+        f"expected {SECTION}, found none that can be read",
     ),
     "record: no width": (
         annotation(12, bbox=[16, 10.25, 0, 30]), {"size": 1}, RECORD, "annotations[12]",

@@ -125,9 +125,8 @@ def _check_together(
     report: Callable[[str, object, Callable[[int], str]], None],
 ) -> None:
     frames, ids, class_ids = labels.frames, labels.ids, labels.class_ids
-    known = ids != -1
-    order = np.lexsort((np.arange(len(ids)), frames, ids))
-    order = order[known[order]]
+    order = np.lexsort((frames, ids))  # stable: rows of one object and frame stay in their order
+    order = order[ids[order] != -1]
     again = np.zeros(len(ids), np.bool_)
     before = np.zeros(len(ids), np.int64)
     same = (ids[order][1:] == ids[order][:-1]) & (frames[order][1:] == frames[order][:-1])
@@ -141,14 +140,13 @@ def _check_together(
             f"found it again (first: {_name(place(int(before[row])))})"
         ),
     )
-    by_id = np.lexsort((np.arange(len(ids)), ids))
-    by_id = by_id[known[by_id]]
-    starts = np.ones(len(by_id), np.bool_)
-    starts[1:] = ids[by_id][1:] != ids[by_id][:-1]
-    first = by_id[np.maximum.accumulate(np.where(starts, np.arange(len(by_id)), 0))]
+    if not len(order):
+        return
+    starts = np.flatnonzero(np.append(True, ids[order][1:] != ids[order][:-1]))
+    first = np.repeat(np.minimum.reduceat(order, starts), np.diff(np.append(starts, len(order))))
     other = np.zeros(len(ids), np.bool_)
-    other[by_id] = class_ids[by_id] != class_ids[first]
-    before[by_id] = first
+    other[order] = class_ids[order] != class_ids[first]
+    before[order] = first
     report(
         "two-classes",
         other,
