@@ -264,10 +264,10 @@ def _attributes(
     boxes: Sequence[Annotation], path: Path, place: Callable[[int], str], found: Found
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], Coded[Mapping[str, object]]]:
     """Visibility, ignore marks and the rest of `label-category-attributes`."""
-    raws = [bytes(box.label_category_attributes) for box in boxes]
-    usual = _usual_attributes(raws)
+    usual = _usual_attributes([box.label_category_attributes for box in boxes])
     if usual is not None:
-        return *usual, Coded.none(len(raws))
+        return *usual, Coded.none(len(boxes))
+    raws = [bytes(box.label_category_attributes) for box in boxes]
     distinct: dict[bytes, int] = {}
     which = np.array([distinct.setdefault(raw, len(distinct)) for raw in raws], np.int64)
     first = np.zeros(len(distinct), np.int64)
@@ -300,7 +300,9 @@ class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     ignore: Literal["true", "false"] = "false"
 
 
-def _usual_attributes(raws: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+def _usual_attributes(
+    raws: list[msgspec.Raw],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
     """Visibility and ignore marks where no box has other attributes; all at once, as it is fast."""
     try:
         every = msgspec.json.decode(b"[%b]" % b",".join(raws), type=list[_Usual])
