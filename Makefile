@@ -23,6 +23,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 $(VENV)/ready-dev: $(VENV)/ready
 	@echo "Installing the tools for development …"
 	@$(PIP) -e '.[detect,video,dev]'
+	@$(PIP) --no-deps trackeval
 	@touch $@
 
 $(VENV)/ready-bench: $(VENV)/ready-dev

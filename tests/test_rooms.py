@@ -41,6 +41,7 @@ ALLOWED = {
     "motrail.names": frozenset[str](),
     "motrail.formats": MSGSPEC,
     "motrail.dataset": MSGSPEC,
+    "motrail.evaluate": SCIPY | MSGSPEC,
     "motrail.dataset.scenes": SCIPY | MSGSPEC | {"cv2"},
     "motrail.dataset.synth": SCIPY | MSGSPEC | {"cv2"},
     "motrail.track": SCIPY,

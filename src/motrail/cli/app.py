@@ -16,6 +16,7 @@ from rich.text import Text
 import motrail
 from motrail.cli.config import config_app
 from motrail.cli.dataset import dataset_app
+from motrail.cli.evaluate import evaluate_command
 from motrail.cli.interrupts import interrupts
 from motrail.cli.track import track_command
 from motrail.errors import MotrailError
@@ -42,6 +43,7 @@ app = App(
 )
 app.command(track_command, name="track")
 app.command(dataset_app, name="dataset")
+app.command(evaluate_command, name="evaluate")
 app.command(config_app, name="config")
 
 

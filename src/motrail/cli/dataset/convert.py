@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from motrail.cli.dataset.output import (
+from motrail.cli.output import (
     AsJson,
     Output,
     print_json,

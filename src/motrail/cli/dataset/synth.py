@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from motrail.cli.dataset.output import AsJson, Output, parse_size, print_json, print_rows
+from motrail.cli.output import AsJson, Output, parse_size, print_json, print_rows
 from motrail.cli.progress import steps_progress
 from motrail.errors import ConfigError
 

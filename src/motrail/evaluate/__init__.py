@@ -1,0 +1,1 @@
+"""Measure tracks against the truth: HOTA, CLEAR MOT and identity metrics."""

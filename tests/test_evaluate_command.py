@@ -1,0 +1,177 @@
+"""`motrail evaluate`: which boxes count, and what is printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from motrail.cli.app import run
+from motrail.dataset.convert import import_labels
+from motrail.dataset.split import split_dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Call:
+    monkeypatch.chdir(tmp_path)
+
+    def evaluate(*arguments: object) -> Result:
+        code = run(["evaluate", *map(str, arguments)])
+        return Result(code, *capsys.readouterr())
+
+    return evaluate
+
+
+@pytest.fixture(scope="module")
+def halves(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The validation half of MOT17's training sequences."""
+    folder = tmp_path_factory.mktemp("mot17")
+    import_labels([data / "mot17" / "gt"], folder / "all")
+    split_dataset(folder / "all", by="time", val=0.5, gap=0, output=folder / "halves")
+    return folder / "halves" / "val"
+
+
+def document(result: Result) -> dict[str, Any]:
+    assert result.code == 0, result.err
+    answer: dict[str, Any] = json.loads(result.out)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("setting", "figures"),
+    [
+        ("default", {"HOTA": 67.955, "IDF1": 80.053, "MOTA": 77.755, "IDSW": 175}),
+        ("no_score_fusion", {"HOTA": 67.848, "IDF1": 79.800, "MOTA": 77.823, "IDSW": 204}),
+    ],
+)
+def test_the_figures_of_trackeval(
+    call: Call, data: Path, halves: Path, setting: str, figures: dict[str, float]
+) -> None:
+    """Of the published tracker's answers on MOT17's validation half."""
+    results = data / "mot17" / "bytetrack_reference" / setting
+    answer = document(call(results, "--truth", halves, "--protocol", "mot17", "--json"))
+    assert answer["protocol"] == "mot17"
+    assert len(answer["sequences"]) == 7
+    found = {key: answer["combined"][key] for key in figures}
+    assert found == pytest.approx(figures, abs=0.0005)
+
+
+# Two cars and a van for four frames; the second car is to be ignored.
+TRUTH = "".join(
+    f"{n},{id_},{10 * n},{top},20,20,{active},{class_},1\n"
+    for n in range(1, 5)
+    for id_, top, active, class_ in ((1, 10, 1, 1), (2, 60, 0, 1), (3, 120, 1, 2))
+)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    (tmp_path / "truth" / "clip" / "gt").mkdir(parents=True)
+    (tmp_path / "truth" / "labels.txt").write_text("car\nvan\nbus\n")
+    (tmp_path / "truth" / "clip" / "gt" / "gt.txt").write_text(TRUTH)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "labels.txt").write_text("van\ncar\n")
+    return tmp_path
+
+
+def results(scene: Path, *objects: tuple[int, int, int]) -> None:
+    """Tracks of four frames: id, top, class."""
+    rows = [
+        f"{n},{id_},{10 * n},{top},20,20,0.9,{class_},-1\n"
+        for id_, top, class_ in objects
+        for n in range(1, 5)
+    ]
+    (scene / "out" / "clip.txt").write_text("".join(rows))
+
+
+class TestClasses:
+    def test_perfect(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 10, 2), (8, 120, 1))
+        answer = document(call("out", "--truth", "truth", "--json"))
+        assert answer["classes"].keys() == {"car", "van"}
+        for score in (answer["combined"], *answer["classes"].values()):
+            assert [score[key] for key in ("HOTA", "MOTA", "IDF1")] == pytest.approx([100] * 3)
+
+    def test_what_is_to_be_ignored_is_neither_right_nor_wrong(
+        self, call: Call, scene: Path
+    ) -> None:
+        results(scene, (7, 10, 2), (9, 60, 2), (8, 120, 1))
+        combined = document(call("out", "--truth", "truth", "--json"))["combined"]
+        assert (combined["CLR_FP"], combined["CLR_FN"]) == (0, 0)
+
+    def test_a_wrong_class_is_wrong_twice(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 10, 2), (8, 120, 2))
+        answer = document(call("out", "--truth", "truth", "--json"))
+        assert (answer["classes"]["car"]["CLR_FP"], answer["classes"]["van"]["CLR_FN"]) == (4, 4)
+        assert answer["combined"]["MOTA"] == pytest.approx(0)
+
+    def test_a_class_found_that_is_not_there(self, call: Call, scene: Path) -> None:
+        (scene / "out" / "labels.txt").write_text("van\nbus\n")
+        results(scene, (7, 10, 2))
+        answer = document(call("out", "--truth", "truth", "--json"))
+        assert answer["classes"]["bus"]["CLR_FP"] == 4
+
+    def test_nothing_found_scores_nothing(self, call: Call, scene: Path) -> None:
+        (scene / "out" / "clip.txt").write_text("")
+        combined = document(call("out", "--truth", "truth", "--json"))["combined"]
+        assert [combined[key] for key in ("HOTA", "MOTA", "IDF1")] == [0, 0, 0]
+        assert combined["CLR_FN"] == 8
+
+    def test_table(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 10, 2), (8, 120, 1))
+        lines = call("out", "--truth", "truth").out.splitlines()
+        assert lines[0].split() == "sequence HOTA DetA AssA MOTA IDF1 IDSW FP FN".split()  # noqa: SIM905
+        assert lines[1].split() == ["clip", *["100.00"] * 5, "0", "0", "0"]
+        assert [line.split()[0] for line in lines[2:]] == ["combined", "class", "class", "protocol"]
+
+
+class TestBadInput:
+    def test_results_of_another_dataset(self, call: Call, scene: Path) -> None:
+        (scene / "out" / "other.txt").write_text("1,1,1,1,9,9,0.9,1,-1\n")
+        code, _, err = call("out", "--truth", "truth")
+        assert code == 1
+        assert "expected results of the sequences of truth (clip), found those of other" in err
+
+    def test_frames_beyond_the_end(self, call: Call, scene: Path) -> None:
+        (scene / "out" / "clip.txt").write_text("5,1,1,1,9,9,0.9,1,-1\n")
+        code, _, err = call("out", "--truth", "truth")
+        assert code == 1
+        assert "expected frames 1 to 4 of 'clip', found 5" in err
+
+    def test_an_id_twice_in_a_frame(self, call: Call, scene: Path) -> None:
+        (scene / "out" / "clip.txt").write_text("1,1,1,1,9,9,0.9,1,-1\n" * 2)
+        code, _, err = call("out", "--truth", "truth")
+        assert code == 1
+        assert "clip.txt:2: expected object 1 once in frame 1, found it again" in err
+
+    def test_no_pedestrians_for_mot17(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 10, 2))
+        code, _, err = call("out", "--truth", "truth", "--protocol", "mot17")
+        assert code == 1
+        assert "expected the classes of MOT17, found car, van, bus; use --protocol classes" in err
+
+    def test_missing_and_surplus_sequences_are_told(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 10, 2), (8, 120, 1))
+        (scene / "out" / "other.txt").write_text("1,1,1,1,9,9,0.9,1,-1\n")
+        (scene / "truth" / "second" / "gt").mkdir(parents=True)
+        (scene / "truth" / "second" / "gt" / "gt.txt").write_text(TRUTH)
+        code, _, err = call("out", "--truth", "truth")
+        assert code == 0
+        assert "note: other: is no sequence of the truth, and does not count" in err
+        assert "note: second: has no results, which counts as nothing found" in err
