@@ -56,6 +56,7 @@ format: $(VENV)/ready-dev  ## Bring the source into shape
 bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
 	@$(BIN)/python bench/tracker.py
 	@$(BIN)/python bench/formats.py
+	@$(BIN)/python bench/evaluate.py
 	@$(BIN)/python bench/track.py
 
 clean:  ## Remove the virtual environment and all caches
