@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import cv2
 import pytest
 
-from motrail.cli.app import run
+from commands import Call, caller
 from motrail.video.read import decode_image
 
 if TYPE_CHECKING:
@@ -32,26 +31,12 @@ CVAT = """<?xml version="1.0" encoding="utf-8"?>
 """
 
 
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Result]
-
-
 @pytest.fixture
 def call(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Call:
     monkeypatch.chdir(tmp_path)
-
-    def dataset(*arguments: object) -> Result:
-        code = run(["dataset", *map(str, arguments)])
-        return Result(code, *capsys.readouterr())
-
-    return dataset
+    return caller(capsys, "dataset")
 
 
 @pytest.fixture
@@ -238,11 +223,6 @@ def test_every_command_explains_itself(call: Call) -> None:
         shown = call(command, "--help")
         assert shown.code == 0
         assert len(shown.out) > 400
-
-
-def parsed(result: Result) -> Any:
-    assert result.code == 0, result.err
-    return json.loads(result.out)
 
 
 @pytest.fixture

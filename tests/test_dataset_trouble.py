@@ -6,28 +6,19 @@ import json
 import re
 import resource
 import shutil
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
 import numpy as np
 import pytest
 
-from motrail.cli.app import run
+from commands import Call, Result, caller
 from motrail.cli.interrupts import interrupts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Result]
 
 
 @pytest.fixture
@@ -35,12 +26,7 @@ def call(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Call:
     monkeypatch.chdir(tmp_path)
-
-    def dataset(*words: object) -> Result:
-        code = run(["dataset", *map(str, words)])
-        return Result(code, *capsys.readouterr())
-
-    return dataset
+    return caller(capsys, "dataset")
 
 
 def refused(result: Result) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from motrail.cli.app import run
+from commands import Call, Result, caller
 from motrail.dataset.convert import import_labels
 from motrail.dataset.split import split_dataset
 
@@ -16,26 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Result]
-
-
 @pytest.fixture
 def call(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Call:
     monkeypatch.chdir(tmp_path)
-
-    def evaluate(*arguments: object) -> Result:
-        code = run(["evaluate", *map(str, arguments)])
-        return Result(code, *capsys.readouterr())
-
-    return evaluate
+    return caller(capsys, "evaluate")
 
 
 @pytest.fixture(scope="module")
