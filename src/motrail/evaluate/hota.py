@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from motrail.evaluate.pairs import EPS, best_matching
+from motrail.evaluate.pairs import EPS, best_matching, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,10 +127,8 @@ def hota(pairs: SequencePairs) -> Hota:
     truth_sizes = np.bincount(pairs.truth_ids).astype(np.float64)
     result_sizes = np.bincount(pairs.result_ids).astype(np.float64)
     thresholds = alphas() - EPS
-    couples, couple = np.unique(
-        pairs.truth_ids[pairs.pair_truth] * pairs.result_count
-        + pairs.result_ids[pairs.pair_result],
-        return_inverse=True,
+    couples, couple = distinct(
+        pairs.truth_ids[pairs.pair_truth] * pairs.result_count + pairs.result_ids[pairs.pair_result]
     )
     truth_id, result_id = np.divmod(couples, max(pairs.result_count, 1))
     truth_size, result_size = truth_sizes[truth_id], result_sizes[result_id]

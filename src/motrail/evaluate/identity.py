@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from motrail.evaluate.matching import largest_matching
-from motrail.evaluate.pairs import check_threshold
+from motrail.evaluate.pairs import check_threshold, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,8 @@ def identity(pairs: SequencePairs, threshold: float = 0.5) -> Identity:
     truth_ids = pairs.truth_ids[pairs.pair_truth[agree]]
     result_ids = pairs.result_ids[pairs.pair_result[agree]]
     shape = pairs.truth_count, pairs.result_count
-    couples, count = np.unique(truth_ids * shape[1] + result_ids, return_counts=True)
+    couples, couple = distinct(truth_ids * shape[1] + result_ids)
+    count = np.bincount(couple, minlength=len(couples))
     rows, columns = np.divmod(couples, max(shape[1], 1))
     # Of equally good matchings any will do: only their sum is counted.
     chosen, _ = largest_matching(rows, columns, count.astype(np.float64), shape)

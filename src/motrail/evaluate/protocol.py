@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from motrail.errors import DataError
-from motrail.evaluate.pairs import EPS, SequencePairs, best_matching, make_pairs
+from motrail.evaluate.pairs import (
+    EPS,
+    SequencePairs,
+    best_matching,
+    frame_order,
+    make_pairs,
+    renumbered,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +77,9 @@ def _of_class(labels: Labels, name: str | None) -> Labels:
 
 
 def _by_frame(labels: Labels) -> Labels:
-    return labels[np.argsort(labels.frames, kind="stable")]
+    if not (labels.frames[1:] < labels.frames[:-1]).any():
+        return labels
+    return labels[frame_order(labels.frames)]
 
 
 def _counted(
@@ -106,17 +115,13 @@ def _subset(
     return dataclasses.replace(
         pairs,
         truth_frames=pairs.truth_frames[truth],
-        truth_ids=_renumbered(pairs.truth_ids[truth]),
+        truth_ids=renumbered(pairs.truth_ids[truth]),
         result_frames=pairs.result_frames[results],
-        result_ids=_renumbered(pairs.result_ids[results]),
+        result_ids=renumbered(pairs.result_ids[results]),
         pair_truth=(np.cumsum(truth) - 1)[pairs.pair_truth[kept]],
         pair_result=(np.cumsum(results) - 1)[pairs.pair_result[kept]],
         pair_iou=pairs.pair_iou[kept],
     )
-
-
-def _renumbered(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.unique(ids, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def check_protocol(protocol: str, classes: Sequence[str]) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     Place = int | str | None
 
+_FAR = 1e9
+"""Pixels that no box reaches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -46,6 +49,7 @@ class Fault:
 
 
 if TYPE_CHECKING:
+    _Report = Callable[[str, object, Callable[[int], str]], None]
     Found = Callable[[Fault], None]
     """Told of each fault. When it returns, what is at fault is left out and reading goes on."""
 
@@ -88,22 +92,9 @@ def check_rows(
         good[where] = False
 
     boxes, frames = labels.boxes_xywh, labels.frames
+    if not ((np.abs(boxes) <= _FAR).all() and (boxes[:, 2:] > 0).all()):  # in one go: it is quick
+        _check_boxes(boxes, report)
     limit = labels.length or MAX_FRAMES
-    report(
-        "number",
-        ~np.isfinite(boxes).all(axis=1),
-        lambda row: f"expected a box of finite numbers, found {_box(boxes[row])}",
-    )
-    report(
-        "number",
-        (np.abs(boxes) > 1e9).any(axis=1),
-        lambda row: f"expected a box in pixels, found {_box(boxes[row])}",
-    )
-    report(
-        "size",
-        ~(boxes[:, 2:] > 0).all(axis=1),
-        lambda row: f"expected a width and height above 0, found {_box(boxes[row, 2:])}",
-    )
     report(
         "frame",
         (frames < 1) | (frames > limit),
@@ -119,10 +110,28 @@ def check_rows(
     return labels if good.all() else labels[good]
 
 
+def _check_boxes(boxes: NDArray[np.float64], report: _Report) -> None:
+    report(
+        "number",
+        ~np.isfinite(boxes).all(axis=1),
+        lambda row: f"expected a box of finite numbers, found {_box(boxes[row])}",
+    )
+    report(
+        "number",
+        (np.abs(boxes) > _FAR).any(axis=1),
+        lambda row: f"expected a box in pixels, found {_box(boxes[row])}",
+    )
+    report(
+        "size",
+        ~(boxes[:, 2:] > 0).all(axis=1),
+        lambda row: f"expected a width and height above 0, found {_box(boxes[row, 2:])}",
+    )
+
+
 def _check_together(
     labels: Labels,
     place: Callable[[int], Place],
-    report: Callable[[str, object, Callable[[int], str]], None],
+    report: _Report,
 ) -> None:
     frames, ids, class_ids = labels.frames, labels.ids, labels.class_ids
     order = np.lexsort((frames, ids))  # stable: rows of one object and frame stay in their order

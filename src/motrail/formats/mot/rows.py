@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from motrail.formats.faults import Fault
+from motrail.formats.mot.numbers import parse_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 28
 """Larger files are refused: 256 MiB hold some six million rows of one sequence."""
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
 _COLUMNS = 10
 _FEWEST = 6
 _USUAL = (1.0, 1.0, -1.0, -1.0)
@@ -80,16 +81,24 @@ def read_rows(path: Path, found: Found) -> Rows:
     try:
         for first, block in _blocks(path, found):
             table, numbers = _read_block(path, block, first, found)
-            # What a shorter line lacks is marked, so that the usual can stand there.
-            columns = max(columns, _COLUMNS - int(np.isnan(table).sum(axis=1).min(initial=4)))
+            columns = max(columns, _complete(table))
             tables.append(table)
             lines.append(numbers)
     except OSError as error:
         found(Fault("file", path, f"cannot be read: {error.strerror or error}"))
     table = np.concatenate([np.empty((0, _COLUMNS)), *tables])
-    usual = np.broadcast_to(_USUAL, (len(table), 4))
-    table[:, _FEWEST:] = np.where(np.isnan(table[:, _FEWEST:]), usual, table[:, _FEWEST:])
     return _rows(table, np.concatenate([np.empty(0, np.int64), *lines]), columns)
+
+
+def _complete(table: NDArray[np.float64]) -> int:
+    """Put the usual where a line ended early, which is marked; the most columns a line has."""
+    most = _FEWEST
+    for column, usual in enumerate(_USUAL, start=_FEWEST):
+        missing = np.isnan(table[:, column])
+        if not missing.all():
+            most = column + 1
+        table[missing, column] = usual
+    return most
 
 
 def _rows(table: NDArray[np.float64], lines: NDArray[np.int64], columns: int) -> Rows:
@@ -132,20 +141,27 @@ def _blocks(path: Path, found: Found) -> Iterator[tuple[int, bytes]]:
 def _read_block(
     path: Path, block: bytes, first: int, found: Found
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    count = block.count(b"\n") + 1
-    columns = _uniform_columns(block)
-    if columns and b"#" not in block:
-        try:
-            text = b"[" + block.replace(b"\n", b",") + b"]"
-            numbers = np.array(msgspec.json.decode(text, type=list[float])).reshape(count, columns)
-        except (msgspec.DecodeError, ValueError):
-            pass  # line by line it is found which one is at fault
-        else:
-            table = np.full((count, _COLUMNS), np.nan)
-            table[:, :columns] = numbers
-            if not _faulty(table).any():
-                return table, np.arange(first, first + count)
+    numbers = parse_table(block)
+    if numbers is None:
+        numbers = _parse_json(block)
+    if numbers is not None and _FEWEST <= numbers.shape[1] <= _COLUMNS:
+        table = np.full((len(numbers), _COLUMNS), np.nan)
+        table[:, : numbers.shape[1]] = numbers
+        if not _faulty(table).any():
+            return table, np.arange(first, first + len(table))
     return _read_lines(path, block, first, found)
+
+
+def _parse_json(block: bytes) -> NDArray[np.float64] | None:
+    """Numbers in any notation, if every line has as many of them."""
+    columns = _uniform_columns(block)
+    if not columns or b"#" in block:
+        return None
+    try:
+        text = b"[" + block.replace(b"\n", b",") + b"]"
+        return np.array(msgspec.json.decode(text, type=list[float])).reshape(-1, columns)
+    except (msgspec.DecodeError, ValueError):
+        return None  # line by line it is found which one is at fault
 
 
 def _uniform_columns(block: bytes) -> int:
@@ -155,15 +171,16 @@ def _uniform_columns(block: bytes) -> int:
     commas = np.flatnonzero(characters == ord(","))
     until = np.searchsorted(commas, np.append(ends, len(characters)))
     counts = np.diff(until, prepend=0)
-    if not _FEWEST <= counts[0] + 1 <= _COLUMNS or (counts != counts[0]).any():
-        return 0
-    return int(counts[0]) + 1
+    return int(counts[0]) + 1 if (counts == counts[0]).all() else 0
 
 
 def _faulty(table: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Rows whose frame, id or class is no whole number of a usual size."""
-    whole = np.where(np.isnan(table[:, [0, 1, 7]]), 1, table[:, [0, 1, 7]])
-    bad: NDArray[np.bool_] = ((whole != np.trunc(whole)) | (np.abs(whole) > 2**53)).any(axis=1)
+    bad = np.zeros(len(table), np.bool_)
+    for column in (0, 1, 7):
+        values = table[:, column]
+        bad |= (values != np.trunc(values)) & ~np.isnan(values)
+        bad |= np.abs(values) > 2**53
     return bad
 
 
