@@ -24,6 +24,7 @@ import trackeval
 
 from motrail.dataset.convert import import_labels
 from motrail.dataset.split import split_dataset
+from motrail.evaluate.protocol import Protocol
 from motrail.evaluate.run import evaluate
 
 GOAL = 10.0
@@ -77,7 +78,7 @@ def theirs(folder: Path) -> float:
 def ours(folder: Path) -> float:
     """HOTA by ours."""
     results = folder / "results" / "MOT17-val" / "bytetrack" / "data"
-    answer = evaluate(results, folder / "truth" / "MOT17-val", protocol="mot17")
+    answer = evaluate(results, folder / "truth" / "MOT17-val", Protocol("mot17"))
     return answer.combined.as_dict()["HOTA"]
 
 

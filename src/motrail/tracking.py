@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from motrail.config import Settings, TrackerSettings
+    from motrail.config import Settings
     from motrail.detect.yolox import Detector
-    from motrail.track.byte import ByteTracker
     from motrail.types import Detections, Frame, Tracks
     from motrail.video.draw import TrackDrawer
     from motrail.video.source import Source
@@ -142,16 +141,6 @@ class VideoSink(FileSink["VideoWriter"]):
         self._file.write(self._picture, frame.time)
 
 
-def make_tracker(settings: TrackerSettings, frame_rate: float) -> ByteTracker:
-    """The tracker of these settings for a source of this frame rate."""
-    from motrail.track.byte import ByteTracker
-
-    values = dataclasses.asdict(settings)
-    if settings.frame_rate is None:
-        values["frame_rate"] = frame_rate
-    return ByteTracker(**values)
-
-
 def track_source(
     source: Source,
     detector: Detector,
@@ -181,6 +170,8 @@ def track_source(
     paths = _paths(source, output_folder(output), keep, video=video)
     check_labels(paths["labels"].parent, detector.class_names)
     summary = Summary(source.name, detector.device, source.width, source.height, source.frame_rate)
+    from motrail.track.make import make_tracker
+
     tracker = make_tracker(settings.tracker, source.frame_rate)
     start = time.perf_counter()
     with (

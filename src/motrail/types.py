@@ -7,6 +7,7 @@ copies of what was given, and are read-only from then on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy as np
 from motrail.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
@@ -218,3 +221,116 @@ class Tracks(_Columns):
         """No tracks in this frame."""
         none = np.empty(0, np.int64)
         return cls(none, np.empty((0, 4), np.float32), np.empty(0, np.float32), none, none)
+
+
+class SequenceDetections(_Columns):
+    """What a detector saw in a whole sequence, a row for each box, in the order of the frames.
+
+    Args:
+        frames: Frame of each box, counted from 1, ascending, int64, shape (n,).
+        boxes_xyxy: Left, top, right, bottom in pixels, float32, shape (n, 4).
+        scores: Confidence in [0, 1], float32, shape (n,).
+        class_ids: Class index counted from 0, int64, shape (n,). Left out: all 0.
+
+    Raises:
+        DataError: Shapes do not fit, frames are not in order, numbers are not finite, or a box is
+            turned inside out.
+    """
+
+    __slots__ = ("boxes_xyxy", "class_ids", "frames", "scores")
+    _layout: ClassVar[dict[str, tuple[Any, tuple[int, ...]]]] = {
+        "frames": (np.int64, ()),
+        **Detections._layout,  # noqa: SLF001
+    }
+    frames: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+
+    def __init__(
+        self,
+        frames: ArrayLike,
+        boxes_xyxy: ArrayLike,
+        scores: ArrayLike,
+        class_ids: ArrayLike | None = None,
+    ) -> None:
+        n = self._set("frames", frames, None)
+        self._set("boxes_xyxy", boxes_xyxy, n)
+        self._set("scores", scores, n)
+        self._set("class_ids", np.zeros(n, np.int64) if class_ids is None else class_ids, n)
+        _check_frames(self.frames)
+        _check_boxes(self.boxes_xyxy, self.scores)
+
+    def by_frame(self, length: int) -> Iterator[Detections]:
+        """The detections of frames 1 to `length`, the empty ones too."""
+        ends = np.searchsorted(self.frames, np.arange(1, length + 2)).tolist()
+        for start, end in pairwise(ends):
+            rows = slice(start, end)
+            yield Detections(self.boxes_xyxy[rows], self.scores[rows], self.class_ids[rows])
+
+
+class SequenceTracks(_Columns):
+    """The tracks of a whole sequence, a row for each box, in the order of the frames.
+
+    Args:
+        frames: Frame of each box, counted from 1, ascending, int64, shape (n,).
+        ids: Identity, int64, shape (n,).
+        boxes_xyxy: Left, top, right, bottom in pixels, float32, shape (n, 4).
+        scores: Score of the matched detection, float32, shape (n,).
+        class_ids: Class index counted from 0, int64, shape (n,).
+        detection_index: Row of the matched detection in the `SequenceDetections`, int64, shape
+            (n,); -1 where there is none, as in a gap that was filled.
+
+    Raises:
+        DataError: Shapes do not fit, frames are not in order, numbers are not finite, or a box is
+            turned inside out.
+    """
+
+    __slots__ = ("boxes_xyxy", "class_ids", "detection_index", "frames", "ids", "scores")
+    _layout: ClassVar[dict[str, tuple[Any, tuple[int, ...]]]] = {
+        "frames": (np.int64, ()),
+        **Tracks._layout,  # noqa: SLF001
+    }
+    frames: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+    detection_index: NDArray[np.int64]
+
+    def __init__(
+        self,
+        frames: ArrayLike,
+        ids: ArrayLike,
+        boxes_xyxy: ArrayLike,
+        scores: ArrayLike,
+        class_ids: ArrayLike,
+        detection_index: ArrayLike,
+    ) -> None:
+        n = self._set("frames", frames, None)
+        self._set("ids", ids, n)
+        self._set("boxes_xyxy", boxes_xyxy, n)
+        self._set("scores", scores, n)
+        self._set("class_ids", class_ids, n)
+        self._set("detection_index", detection_index, n)
+        _check_frames(self.frames)
+        _check_boxes(self.boxes_xyxy, self.scores)
+
+    def by_frame(self) -> Iterator[tuple[int, Tracks]]:
+        """Frame number and tracks of each frame that has any."""
+        numbers, starts = np.unique(self.frames, return_index=True)
+        ends = np.append(starts, len(self))
+        for number, (start, end) in zip(numbers.tolist(), pairwise(ends.tolist()), strict=True):
+            columns = {name: getattr(self, name)[start:end] for name in Tracks._layout}  # noqa: SLF001
+            yield number, Tracks(**columns)
+
+
+def _check_frames(frames: NDArray[np.int64]) -> None:
+    if len(frames) and frames[0] < 1:
+        raise DataError(f"frames: expected numbers from 1, found {frames[0]}")
+    back = np.flatnonzero(frames[1:] < frames[:-1])
+    if len(back):
+        row = int(back[0])
+        raise DataError(
+            f"frames: expected ascending numbers, found {frames[row + 1]} after {frames[row]}"
+        )

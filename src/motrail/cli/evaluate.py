@@ -45,10 +45,11 @@ def evaluate_command(
     as_json
         Print all metrics as one JSON document, shares in per cent at full precision.
     """
+    from motrail.evaluate.protocol import Protocol
     from motrail.evaluate.run import evaluate
 
     with steps_progress() as progress:
-        evaluation = evaluate(results, truth, protocol=protocol, progress=progress)
+        evaluation = evaluate(results, truth, Protocol(protocol), progress=progress)
     if as_json:
         print_json(evaluation.as_dict())
         return 0
@@ -67,4 +68,4 @@ def _show(evaluation: Evaluation) -> None:
         counts = [int(values[key]) for key in ("IDSW", "CLR_FP", "CLR_FN")]
         rows.append((name, *(f"{values[key]:.2f}" for key in _COLUMNS), *counts))
     print(table(rows))
-    print(f"protocol {evaluation.protocol}")
+    print(f"protocol {evaluation.protocol.name}")

@@ -114,8 +114,9 @@ def _solve_groups(
 
 def _renumbered(names: NDArray[np.integer]) -> NDArray[np.int64]:
     """The place of each number among those in use, in ascending order, from 0."""
-    place: NDArray[np.int64] = np.cumsum(np.bincount(names) > 0) - 1
-    return place[names]
+    place: NDArray[np.int64] = np.cumsum(np.bincount(names) > 0, dtype=np.int64) - 1
+    places: NDArray[np.int64] = place[names]
+    return places
 
 
 def _place_in_group(group: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from motrail.errors import DataError
+from motrail.errors import ConfigError, DataError
 from motrail.evaluate.pairs import (
     EPS,
     SequencePairs,
@@ -18,93 +19,196 @@ from motrail.evaluate.pairs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from motrail.formats.labels import Labels
 
-PROTOCOLS = ("mot17", "classes")
+ProtocolName = Literal["classes", "mot17"]
+
 PEDESTRIAN = "pedestrian"
 DISTRACTORS = ("person on vehicle", "static person", "distractor", "reflection")
 """What MOT17's evaluation takes for neither right nor wrong to find."""
+ALL_CLASSES = "all classes"
+"""What the one class is called where classes are not told apart."""
 _SAME = 0.5
 """The IoU from which a box found stands for a true one when what to leave out is decided."""
 
 
-def mot17_pairs(truth: Labels, results: Labels, length: int) -> SequencePairs:
+class Counted(NamedTuple):
+    """What counts of truth and results of a sequence.
+
+    Attributes:
+        pairs: All that metrics need.
+        truth_rows: Row of the truth's labels of each true box in `pairs`, int64, shape (n,).
+        result_rows: Row of the results' labels of each box found in `pairs`, int64, shape (m,).
+    """
+
+    pairs: SequencePairs
+    truth_rows: NDArray[np.int64]
+    result_rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How it is decided what counts, and what is scored with what.
+
+    Attributes:
+        name: `mot17` scores pedestrians as MOT17's evaluation does, `classes` every class of the
+            truth, and leaves out what is to be ignored.
+        class_aware: With `classes`, whether objects of different classes never match; else all
+            are scored as if they were of one class.
+        names: What classes of the results are called in the truth, where that differs.
+
+    Raises:
+        ConfigError: MOT17's protocol is to mix classes.
+    """
+
+    name: ProtocolName = "classes"
+    class_aware: bool = True
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name == "mot17" and not self.class_aware:
+            raise ConfigError("protocol mot17 scores pedestrians only: classes cannot be mixed")
+
+    def as_dict(self) -> dict[str, object]:
+        """For reports."""
+        return {"name": self.name, "class_aware": self.class_aware, "names": dict(self.names)}
+
+    def check(self, truth: Iterable[str], results: Iterable[str]) -> list[str]:
+        """See that classes of truth and results can be joined by name.
+
+        Args:
+            truth: Names of the classes that the truth may have.
+            results: Names of the classes that occur in the results.
+
+        Returns:
+            Classes of the results that do not count.
+
+        Raises:
+            DataError: MOT17's protocol and no pedestrians, or no class of the results is one of
+                the truth.
+        """
+        truth, found = list(truth), sorted(set(results))
+        if self.name == "mot17":
+            if PEDESTRIAN not in truth:
+                raise DataError(
+                    f"protocol mot17: expected the classes of MOT17, found {some(truth)}; "
+                    "use --protocol classes"
+                )
+            truth = [PEDESTRIAN]
+        named = [self.names.get(name, name) for name in found]
+        unknown = [name for name, called in zip(found, named, strict=True) if called not in truth]
+        if not self.class_aware:
+            return []
+        if self.name == "mot17" and len(found) == 1:
+            return []  # whatever they are called: all rows are taken for pedestrians
+        if found and len(unknown) == len(found):
+            raise DataError(
+                f"expected results of the classes of the truth ({some(truth)}), found "
+                f"{some(found)}; --map {found[0]}=NAME tells what belongs together"
+            )
+        return unknown
+
+    def count(self, truth: Labels, results: Labels, length: int) -> dict[str, Counted]:
+        """What counts of a sequence, for each class that is scored.
+
+        A class is scored if it stands in the truth or was found.
+
+        Args:
+            truth: Of a sequence.
+            results: Of the same sequence.
+            length: Number of frames.
+
+        Raises:
+            DataError: Frames outside the sequence, or boxes that make no sense.
+        """
+        truth_names = np.array([*truth.classes, ""])[truth.class_ids]
+        called = [self.names.get(name, name) for name in results.classes]
+        result_names = np.array([*called, ""])[results.class_ids]
+        if self.name == "mot17":
+            return {PEDESTRIAN: _mot17(truth, truth_names, results, result_names, length)}
+        if not self.class_aware:
+            rows, found = np.arange(len(truth)), np.arange(len(results))
+            return {ALL_CLASSES: _counted(truth, results, length, rows, found, truth.ignore)}
+        there = {*truth_names[~truth.ignore].tolist(), *result_names.tolist()}
+        return {
+            name: _counted(
+                truth,
+                results,
+                length,
+                np.flatnonzero(truth_names == name),
+                np.flatnonzero(result_names == name),
+                truth.ignore,
+            )
+            for name in truth.classes
+            if name in there
+        }
+
+
+def _mot17(
+    truth: Labels,
+    truth_names: NDArray[np.str_],
+    results: Labels,
+    result_names: NDArray[np.str_],
+    length: int,
+) -> Counted:
     """Pedestrians as the MOT17 evaluation counts them.
 
     Boxes found that belong to a distractor are left out, then everything in the truth but active
-    pedestrians. All rows of the results are taken for pedestrians.
-
-    Args:
-        truth: With MOT17's classes.
-        results: Of the same sequence.
-        length: Number of frames.
-
-    Raises:
-        DataError: Frames outside the sequence, or boxes that make no sense.
+    pedestrians.
     """
-    truth, results = _by_frame(truth), _by_frame(results)
-    names = np.array([*truth.classes, ""])[truth.class_ids]
-    counted = (names == PEDESTRIAN) & ~truth.ignore
-    return _counted(truth, results, length, counted, np.isin(names, DISTRACTORS))
-
-
-def class_pairs(truth: Labels, results: Labels, length: int, name: str | None) -> SequencePairs:
-    """The objects of one class, or of all as if they were one.
-
-    Boxes found that belong to one that is to be ignored are left out, and those to be ignored too.
-
-    Args:
-        truth: Of a sequence.
-        results: Of the same sequence.
-        length: Number of frames.
-        name: The class; None takes all, whatever class they were given.
-
-    Raises:
-        DataError: Frames outside the sequence, or boxes that make no sense.
-    """
-    truth, results = _by_frame(_of_class(truth, name)), _by_frame(_of_class(results, name))
-    return _counted(truth, results, length, ~truth.ignore, truth.ignore)
-
-
-def _of_class(labels: Labels, name: str | None) -> Labels:
-    if name is None:
-        return labels
-    return labels[np.array([*labels.classes, ""])[labels.class_ids] == name]
-
-
-def _by_frame(labels: Labels) -> Labels:
-    if not (labels.frames[1:] < labels.frames[:-1]).any():
-        return labels
-    return labels[frame_order(labels.frames)]
+    neither = np.isin(truth_names, DISTRACTORS)
+    dropped = ~neither & ((truth_names != PEDESTRIAN) | truth.ignore)
+    rows = np.flatnonzero(result_names == PEDESTRIAN)
+    if not len(rows):
+        rows = np.arange(len(results))
+    return _counted(truth, results, length, np.arange(len(truth)), rows, neither, dropped)
 
 
 def _counted(
     truth: Labels,
     results: Labels,
     length: int,
-    counted: NDArray[np.bool_],
+    truth_rows: NDArray[np.int64],
+    result_rows: NDArray[np.int64],
     neither: NDArray[np.bool_],
-) -> SequencePairs:
-    """What is left when results that stand for a true box of `neither` are taken out."""
+    dropped: NDArray[np.bool_] | None = None,
+) -> Counted:
+    """What is left when results that stand for a true box of `neither` are taken out.
+
+    Args:
+        truth: Of a sequence.
+        results: Of the same sequence.
+        length: Number of frames.
+        truth_rows: Rows of the truth that are looked at.
+        result_rows: Rows of the results that are looked at.
+        neither: Rows of the truth that are neither right nor wrong to find, shape (n,).
+        dropped: Rows of the truth that do not count, though finding them is wrong, shape (n,).
+    """
+    truth_rows = truth_rows[frame_order(truth.frames[truth_rows])]
+    result_rows = result_rows[frame_order(results.frames[result_rows])]
     pairs = make_pairs(
         length,
-        truth.frames - 1,
-        truth.ids,
-        truth.boxes_xywh,
-        results.frames - 1,
-        results.ids,
-        results.boxes_xywh,
+        truth.frames[truth_rows] - 1,
+        truth.ids[truth_rows],
+        truth.boxes_xywh[truth_rows],
+        results.frames[result_rows] - 1,
+        results.ids[result_rows],
+        results.boxes_xywh[result_rows],
     )
-    found = np.ones(len(results), np.bool_)
+    neither = neither[truth_rows]
+    counted = ~neither if dropped is None else ~(neither | dropped[truth_rows])
+    found = np.ones(len(result_rows), np.bool_)
     if neither.any():
         gain = np.where(pairs.pair_iou >= _SAME - EPS, pairs.pair_iou, 0.0)
         matched = best_matching(pairs, gain)
         found[pairs.pair_result[matched[neither[pairs.pair_truth[matched]]]]] = False
-    return _subset(pairs, counted, found)
+    if counted.all() and found.all():
+        return Counted(pairs, truth_rows, result_rows)
+    return Counted(_subset(pairs, counted, found), truth_rows[counted], result_rows[found])
 
 
 def _subset(
@@ -124,14 +228,6 @@ def _subset(
     )
 
 
-def check_protocol(protocol: str, classes: Sequence[str]) -> None:
-    """See that the truth has what the protocol scores.
-
-    Raises:
-        DataError: MOT17's protocol, and there are no pedestrians.
-    """
-    if protocol == "mot17" and PEDESTRIAN not in classes:
-        raise DataError(
-            f"protocol mot17: expected the classes of MOT17, found {', '.join(classes[:5])}; "
-            "use --protocol classes"
-        )
+def some(names: Sequence[str]) -> str:
+    """A few of the names, for messages."""
+    return (", ".join(names[:5]) + (" …" if len(names) > 5 else "")) if names else "none"

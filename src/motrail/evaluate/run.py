@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from motrail.errors import DataError, FormatError
 from motrail.evaluate.clear import Clear, clear
 from motrail.evaluate.hota import Hota, hota
 from motrail.evaluate.identity import Identity, identity
-from motrail.evaluate.protocol import check_protocol, class_pairs, mot17_pairs
-from motrail.formats.labels import Labels
+from motrail.evaluate.protocol import Protocol, some
+from motrail.formats.labels import Labels, ReadOptions
 from motrail.formats.mot.reader import read_mot
 from motrail.formats.recognize import open_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from motrail.dataset.footage import Progress
@@ -53,9 +54,8 @@ class Score:
 
     def as_dict(self) -> dict[str, float]:
         """Under the names of the field; shares in per cent, at full precision."""
-        counts = _COUNTS
         every = self.hota.summary() | self.clear.summary() | self.identity.summary()
-        return {k: v if k in counts else 100 * v for k, v in every.items()}
+        return {k: v if k in _COUNTS else 100 * v for k, v in every.items()}
 
 
 _COUNTS = frozenset(
@@ -71,22 +71,42 @@ class Evaluation:
 
     Attributes:
         protocol: By which it was decided what counts.
-        combined: All sequences as one.
-        sequences: Each sequence.
-        classes: Each class, all sequences as one; with protocol `classes`.
+        parts: Score by sequence and class.
         notes: What the user should know, with how often.
     """
 
-    protocol: str
-    combined: Score
-    sequences: dict[str, Score]
-    classes: dict[str, Score] = field(default_factory=dict)
+    protocol: Protocol
+    parts: Mapping[str, Mapping[str, Score]]
     notes: Counter[str] = field(default_factory=Counter)
+
+    @cached_property
+    def sequences(self) -> dict[str, Score]:
+        """Each sequence, all its classes as one."""
+        return {
+            name: Score.combined(list(classes.values()))
+            for name, classes in self.parts.items()
+            if classes
+        }
+
+    @cached_property
+    def classes(self) -> dict[str, Score]:
+        """Each class, all its sequences as one."""
+        names = dict.fromkeys(name for classes in self.parts.values() for name in classes)
+        return {
+            name: Score.combined([c[name] for c in self.parts.values() if name in c])
+            for name in names
+        }
+
+    @cached_property
+    def combined(self) -> Score:
+        """Everything as one."""
+        return Score.combined(list(self.sequences.values()))
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {
-            "protocol": self.protocol,
+            "protocol": self.protocol.name,
+            "class_aware": self.protocol.class_aware,
             "evaluator": EVALUATOR,
             "combined": self.combined.as_dict(),
             "sequences": {name: score.as_dict() for name, score in self.sequences.items()},
@@ -98,67 +118,90 @@ class Evaluation:
 def evaluate(
     results: Path,
     truth: Path,
+    protocol: Protocol | None = None,
     *,
-    protocol: str = "classes",
     progress: Progress = silent,
 ) -> Evaluation:
     """Score track files against a dataset, one of its splits, or labels in any format.
 
-    With protocol `mot17` pedestrians are scored as MOT17's evaluation does, with `classes` every
-    class of the truth for itself; the combined score then takes all classes' sequences as one.
-
     Args:
         results: A folder of `<sequence>.txt`, or one file.
         truth: What is right; pictures are not needed.
-        protocol: One of `motrail.evaluate.protocol.PROTOCOLS`.
+        protocol: Decides what counts; left out, every class of the truth does.
         progress: Told of each sequence.
 
     Raises:
         FormatError: A file is not as its format asks, or the results belong to other sequences.
         DataError: The truth does not have what the protocol scores.
     """
-    found = {labels.name: labels for labels in read_mot(results)}
+    protocol = protocol or Protocol()
     notes: Counter[str] = Counter()
-    by_sequence: dict[str, Score] = {}
-    by_class: dict[str, list[Score]] = {}
+    parts: dict[str, dict[str, Score]] = {}
+    for labels, found in matched_sequences(results, truth, protocol, notes):
+        parts[labels.name] = score(labels, found, protocol)
+        progress("evaluating", len(parts), None)
+    if not any(parts.values()):
+        raise DataError(f"{truth}: expected labels to score against, found none")
+    return Evaluation(protocol, parts, notes)
+
+
+def score(truth: Labels, results: Labels, protocol: Protocol) -> dict[str, Score]:
+    """The score of a sequence, by class.
+
+    Raises:
+        DataError: Frames outside the sequence, or boxes that make no sense.
+    """
+    counted = protocol.count(truth, results, truth.length)
+    return {name: Score.of(part.pairs) for name, part in counted.items()}
+
+
+def matched_sequences(
+    results: Path, truth: Path, protocol: Protocol, notes: Counter[str]
+) -> Iterator[tuple[Labels, Labels]]:
+    """Truth and results of each sequence of the truth, one in memory at a time.
+
+    Args:
+        results: A folder of `<sequence>.txt`, or one file.
+        truth: A dataset, one of its splits, or labels in any format.
+        protocol: Decides which classes there must be.
+        notes: Grows by what the user should know.
+
+    Raises:
+        FormatError: A file is not as its format asks, or the results belong to other sequences.
+        DataError: The truth does not have what the protocol scores.
+    """
+    found = {labels.name: labels for labels in read_mot(results, ReadOptions(class_changes=True))}
+    used = {
+        labels.classes[number]
+        for labels in found.values()
+        for number in np.unique(labels.class_ids).tolist()
+    }
     seen = set()
-    for labels in _truth(truth):
-        check_protocol(protocol, labels.classes)
-        answer = _results_of(labels, found, results, notes)
+    unknown: set[str] = set(used)
+    for labels in read_truth(truth):
+        if labels.name in seen:
+            raise FormatError(truth, f"expected each sequence once, found {labels.name!r} again")
         seen.add(labels.name)
-        length = labels.length
-        if protocol == "mot17":
-            scores = {"pedestrian": Score.of(mot17_pairs(labels, answer, length))}
-        else:
-            scores = {
-                name: Score.of(class_pairs(labels, answer, length, name))
-                for name in _scored(labels, answer)
-            }
-            for name, score in scores.items():
-                by_class.setdefault(name, []).append(score)
-        if scores:
-            by_sequence[labels.name] = Score.combined(list(scores.values()))
-        progress("evaluating", len(by_sequence), None)
+        unknown &= set(protocol.check(labels.classes, used))
+        yield labels, _results_of(labels, found, results, notes)
     if not seen & found.keys():
         raise FormatError(
             results,
-            f"expected results of the sequences of {truth} ({_some(seen)}), "
-            f"found those of {_some(found)}",
+            f"expected results of the sequences of {truth} ({some(sorted(seen))}), "
+            f"found those of {some(sorted(found))}",
         )
     for name in sorted(found.keys() - seen):
         notes[f"{name}: is no sequence of the truth, and does not count"] += 1
-    if not by_sequence:
-        raise DataError(f"{truth}: expected labels to score against, found none")
-    return Evaluation(
-        protocol,
-        Score.combined(list(by_sequence.values())),
-        by_sequence,
-        {name: Score.combined(scores) for name, scores in by_class.items()},
-        notes,
-    )
+    for name in sorted(unknown):
+        notes[f"{name}: is no class of the truth, and does not count; --map {name}=… may help"] += 1
 
 
-def _truth(path: Path) -> Iterator[Labels]:
+def read_truth(path: Path) -> Iterator[Labels]:
+    """The sequences of a dataset, of one of its splits, or of labels in any format.
+
+    Raises:
+        FormatError: They cannot be read.
+    """
     if is_dataset(path):
         yield from (labels for _, labels in open_dataset(path).labels())
     else:
@@ -179,15 +222,3 @@ def _results_of(truth: Labels, found: dict[str, Labels], path: Path, notes: Coun
             "results of the whole sequence, or of another one?",
         )
     return results
-
-
-def _scored(truth: Labels, results: Labels) -> list[str]:
-    """Classes that stand in the truth, or are found though they do not, in the truth's order."""
-    there = set(np.unique(truth.class_ids[~truth.ignore]).tolist())
-    wrong = {results.classes[n] for n in np.unique(results.class_ids).tolist()}
-    return [n for i, n in enumerate(truth.classes) if i in there or n in wrong]
-
-
-def _some(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:4]) + (" …" if len(shown) > 4 else "") if shown else "none"

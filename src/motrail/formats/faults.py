@@ -68,6 +68,8 @@ def check_rows(
     path: str | os.PathLike[str],
     place: Callable[[int], Place],
     found: Found = refuse,
+    *,
+    class_changes: bool = False,
 ) -> Labels:
     """See that rows can be true, one by one and together.
 
@@ -76,6 +78,7 @@ def check_rows(
         path: The file it came from.
         place: Says for a row of `labels` where it stands in the file.
         found: Told of each fault, first those of single rows in their order.
+        class_changes: Whether an object may change its class.
 
     Returns:
         The rows without fault.
@@ -106,7 +109,9 @@ def check_rows(
         ~(((shown >= 0) & (shown <= 1)) | (shown == -1)),
         lambda row: f"expected a visibility of 0 to 1, or -1 for unknown, found {shown[row]:g}",
     )
-    _check_together(labels, place, report)
+    order = _check_once(labels, place, report)
+    if not class_changes:
+        _check_one_class(labels, place, report, order)
     return labels if good.all() else labels[good]
 
 
@@ -128,13 +133,16 @@ def _check_boxes(boxes: NDArray[np.float64], report: _Report) -> None:
     )
 
 
-def _check_together(
+def _check_once(
     labels: Labels,
     place: Callable[[int], Place],
     report: _Report,
-) -> None:
-    frames, ids, class_ids = labels.frames, labels.ids, labels.class_ids
-    order = np.lexsort((frames, ids))  # stable: rows of one object and frame stay in their order
+) -> NDArray[np.intp]:
+    """See that an object is in a frame once; rows of objects with an id, by id and frame."""
+    frames, ids = labels.frames, labels.ids
+    order: NDArray[np.intp] = np.lexsort(
+        (frames, ids)
+    )  # stable: rows of one object and frame stay in their order
     order = order[ids[order] != -1]
     again = np.zeros(len(ids), np.bool_)
     before = np.zeros(len(ids), np.int64)
@@ -149,8 +157,19 @@ def _check_together(
             f"found it again (first: {_name(place(int(before[row])))})"
         ),
     )
+    return order
+
+
+def _check_one_class(
+    labels: Labels,
+    place: Callable[[int], Place],
+    report: _Report,
+    order: NDArray[np.intp],
+) -> None:
+    ids, class_ids = labels.ids, labels.class_ids
     if not len(order):
         return
+    before = np.zeros(len(ids), np.int64)
     starts = np.flatnonzero(np.append(True, ids[order][1:] != ids[order][:-1]))
     first = np.repeat(np.minimum.reduceat(order, starts), np.diff(np.append(starts, len(order))))
     other = np.zeros(len(ids), np.bool_)

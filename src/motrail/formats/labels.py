@@ -235,6 +235,7 @@ class ReadOptions:
         size_of: Says the size of a sequence by its name, where each has its own.
         mirror: Folder that holds copies of what `s3://` references name, as `BUCKET/KEY` or `KEY`.
         label_attribute: Which of a Ground Truth manifest's label attributes to read.
+        class_changes: Whether an object may change its class, as in a tracker's results.
     """
 
     size: tuple[int, int] | None = None
@@ -244,6 +245,7 @@ class ReadOptions:
     size_of: Callable[[str], tuple[int, int] | None] | None = None
     mirror: Path | None = None
     label_attribute: str | None = None
+    class_changes: bool = False
 
 
 def distinct_ids(numbers: NDArray[np.int64], class_ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -72,12 +72,11 @@ def _signs(
 
     None where these stand in places of their own making.
     """
-    number = np.cumsum(kinds < _MINUS)
+    number = np.cumsum(kinds < _MINUS, dtype=np.intp)
     points, minus = np.flatnonzero(kinds == _POINT), np.flatnonzero(kinds == _MINUS)
     if len(points) + len(minus) + len(after) != len(kinds):
         return None
-    with_point: NDArray[np.intp] = number[points]
-    with_minus: NDArray[np.intp] = number[minus]
+    with_point, with_minus = number[points], number[minus]
     decimals = marks[after][with_point] - marks[points] - 1
     begins = np.append(0, marks[after] + 1)[with_minus]
     if (

@@ -186,7 +186,13 @@ def _read(sequence: _Sequence, options: ReadOptions, found: Found) -> Labels:
         frame_rate=info.frame_rate or options.frame_rate or 0.0,
         pictures=pictures,
     )
-    labels = check_rows(labels, path, lambda row: int(rows.lines[row]), found)
+    labels = check_rows(
+        labels,
+        path,
+        lambda row: int(rows.lines[row]),
+        found,
+        class_changes=options.class_changes,
+    )
     last = max(int(labels.frames.max(initial=0)), max(pictures, default=0))
     return labels.replace(length=max(length, last))
 
