@@ -25,7 +25,7 @@ Cause = Literal[
 ABOUT: dict[Cause, str] = {
     "never detected": "the detector did not find the object",
     "low score": "it was detected, but under the low threshold",
-    "weak start": "it was detected, but too weakly to begin a track, and there was none to continue",
+    "weak start": "it was detected, but too weakly to begin a track",
     "not matched": "it was detected, but overlapped the predicted box too little to be matched",
     "camera moved": "the same, while the whole picture moved",
     "lost too long": "it came back after its track had been given up",
