@@ -83,20 +83,28 @@ def track(
     Raises:
         ModelError: The network failed or answered with NaN; the message names the frame.
     """
+    last: int | None = None
+    with contextlib.closing(detect(frames, detector)) as found:
+        for frame, detections in found:
+            step = 1 if last is None else frame.number - last
+            last = frame.number
+            yield frame, detections, tracker.update(detections, step=step)
 
-    def detect(frame: Frame) -> Detections:
+
+def detect(frames: Iterable[Frame], detector: Detector) -> Generator[tuple[Frame, Detections]]:
+    """The first half of the loop: each frame with what was detected in it, in order.
+
+    Raises:
+        ModelError: The network failed or answered with NaN; the message names the frame.
+    """
+
+    def look(frame: Frame) -> Detections:
         try:
             return detector.detect(frame.image)
         except ModelError as error:
             raise ModelError(f"frame {frame.number}: {error}") from None
 
-    last: int | None = None
-    found = in_order(detect, ahead(frames), detector.workers)
-    with contextlib.closing(found):
-        for frame, detections in found:
-            step = 1 if last is None else frame.number - last
-            last = frame.number
-            yield frame, detections, tracker.update(detections, step=step)
+    return in_order(look, ahead(frames), detector.workers)
 
 
 def ahead(items: Iterable[T], depth: int = _FRAMES_AHEAD) -> Generator[T]:

@@ -9,25 +9,39 @@ import numpy as np
 from motrail.types import SequenceTracks, Tracks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from motrail.pipeline import Tracker
     from motrail.types import SequenceDetections
 
 
-def replay(detections: SequenceDetections, tracker: Tracker, length: int) -> SequenceTracks:
+def replay(
+    detections: SequenceDetections,
+    tracker: Tracker,
+    length: int,
+    *,
+    frames: Sequence[int] | None = None,
+) -> SequenceTracks:
     """Give the detections of a sequence to a tracker, frame by frame.
 
     Args:
         detections: Of the sequence, with the low scores.
-        tracker: A fresh one, which is told of all frames from 1 to `length`.
+        tracker: A fresh one, which is told of every frame looked at, the empty ones too.
         length: Number of frames in the sequence.
+        frames: Those that were looked at, ascending, from 1; left out, all to `length`.
 
     Returns:
         What it gave out, with `detection_index` pointing into `detections`.
     """
     numbers, given = [], []
     starts = np.searchsorted(detections.frames, np.arange(1, length + 1)).tolist()
+    looked_at = None if frames is None else set(frames)
+    last = None
     for number, found in enumerate(detections.by_frame(length), start=1):
-        tracks = tracker.update(found)
+        if looked_at is not None and number not in looked_at:
+            continue
+        tracks = tracker.update(found, step=1 if last is None else number - last)
+        last = number
         if len(tracks):
             numbers.append(number)
             given.append(tracks)

@@ -178,7 +178,7 @@ class ImageSource(Source):
         self.frame_rate = frame_rate
         self._paths = paths
         self._where = where
-        self._selection = selection
+        self.selection = selection
         if selection.start > len(paths):
             raise past_the_end(where, selection.start, len(paths))
         self.expected_frames = selection.count(len(paths))
@@ -198,6 +198,11 @@ class ImageSource(Source):
             f"the first one: {first_error}"
         )
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The images, in order."""
+        return self._paths
+
     def reads(self, path: Path) -> bool:
         """Whether `path` is one of the images, perhaps by another name."""
         return path.exists() and any(path.samefile(image) for image in self._paths)
@@ -205,7 +210,7 @@ class ImageSource(Source):
     def _frames(self) -> Generator[Frame]:
         self.broken = 0
         given = 0
-        wanted = self._selection
+        wanted = self.selection
         for index in range(wanted.start - 1, len(self._paths), wanted.stride):
             if wanted.last is not None and index >= wanted.last:
                 break

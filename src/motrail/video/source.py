@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from motrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -79,6 +79,7 @@ class Source(ABC):
 
     Attributes:
         name: The sequence's name: a video's stem, a folder's name, or SEQ for MOT's `SEQ/img1`.
+        selection: Which frames are wanted.
         width: Width in pixels as displayed, after rotation.
         height: Height in pixels as displayed, after rotation.
         frame_rate: Average number of frames per second of the whole source, whatever the stride.
@@ -90,6 +91,7 @@ class Source(ABC):
     """
 
     name: str
+    selection: Selection
     width: int
     height: int
     frame_rate: float
@@ -111,6 +113,11 @@ class Source(ABC):
         frames = self._frames()
         self._running.add(frames)
         return frames
+
+    @property
+    @abstractmethod
+    def files(self) -> Sequence[Path]:
+        """What the frames come out of."""
 
     @abstractmethod
     def reads(self, path: Path) -> bool:

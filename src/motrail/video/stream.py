@@ -26,7 +26,7 @@ except ImportError as _error:
     raise MissingExtraError("cv2", "video", _error) from _error
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
     from av.container import InputContainer
@@ -78,7 +78,7 @@ class VideoSource(Source):
         super().__init__()
         self.name = name
         self._path = path
-        self._selection = selection
+        self.selection = selection
         self._probe()
 
     def _probe(self) -> None:
@@ -97,9 +97,14 @@ class VideoSource(Source):
         check_size(frame.width, frame.height, str(self._path))
         sideways = self._turn in {_TURNS[90], _TURNS[270]}
         self.width, self.height = self._stored[::-1] if sideways else self._stored
-        self.expected_frames = None if total is None else self._selection.count(total)
-        if clip.header_frames and self._selection.start > clip.header_frames:
-            raise past_the_end(str(self._path), self._selection.start, clip.header_frames)
+        self.expected_frames = None if total is None else self.selection.count(total)
+        if clip.header_frames and self.selection.start > clip.header_frames:
+            raise past_the_end(str(self._path), self.selection.start, clip.header_frames)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The video."""
+        return [self._path]
 
     def reads(self, path: Path) -> bool:
         """Whether `path` is this file, perhaps by another name."""
@@ -109,7 +114,7 @@ class VideoSource(Source):
         # Frames that are not wanted are decoded, because later ones build on them, but never
         # converted.
         self.broken, self.truncated = 0, None
-        wanted = self._selection
+        wanted = self.selection
         given = 0
         with _opened(self._path, threads=min(_MAX_THREADS, os.cpu_count() or 1)) as clip:
             for number, frame, time in clip.frames():

@@ -7,6 +7,7 @@ score may be -1. Detections are kept down to low scores: trackers live on them.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from motrail.formats.labels import MAX_FRAMES
 from motrail.formats.mot.reader import MOT17_CLASSES, read_class_names
 from motrail.formats.mot.rows import read_rows
 from motrail.names import natural_order
-from motrail.outputs import writing
+from motrail.outputs import WholeFile, WholeOutput, writing
 from motrail.types import SequenceDetections
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from motrail.formats.faults import Found
     from motrail.formats.mot.rows import Rows
+    from motrail.types import Detections
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +114,76 @@ def _check(rows: Rows, path: Path, classes: tuple[str, ...], found: Found) -> ND
     return good
 
 
-def write_detections(path: Path, detections: SequenceDetections) -> None:
-    """Write a detection file; reading it gives the very same numbers back.
+class DetectionFileWriter(WholeOutput):
+    """Writes a detection file; it takes its name when the writing ends without an error.
+
+    Numbers are written so that reading gives the very same back.
+
+    Args:
+        path: The file.
 
     Raises:
         OutputError: It cannot be written.
     """
-    boxes = detections.boxes_xyxy.astype(np.float64)
-    boxes[:, 2:] -= boxes[:, :2]  # exact, and adding it again is too
-    rows = zip(
-        detections.frames.tolist(),
-        boxes.tolist(),
-        detections.scores.astype(str).tolist(),
-        detections.class_ids.tolist(),
-        strict=True,
-    )
-    with writing(path), path.open("w", encoding="ascii", newline="\n") as file:
-        for frame, (left, top, width, height), score, class_id in rows:
-            file.write(
-                f"{frame},-1,{left!r},{top!r},{width!r},{height!r},{score},{class_id + 1},-1\n"
-            )
+
+    def __init__(self, path: Path) -> None:
+        self._whole = WholeFile(path)
+        self.path = path
+        with writing(path):
+            self._file = self._whole.temporary.open("w", encoding="ascii", newline="\n")
+
+    def write(self, frame: int, detections: Detections) -> None:
+        """Add the detections of a frame, counted from 1; frames come in order.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        boxes = detections.boxes_xyxy.astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]  # exact, and adding it again is too
+        rows = zip(
+            boxes.tolist(),
+            detections.scores.astype(str).tolist(),
+            detections.class_ids.tolist(),
+            strict=True,
+        )
+        text = "".join(
+            f"{frame},-1,{left!r},{top!r},{width!r},{height!r},{score},{class_id + 1},-1\n"
+            for (left, top, width, height), score, class_id in rows
+            if width > 0 and height > 0
+        )
+        with writing(self.path):
+            self._file.write(text)
+
+    def finish(self) -> None:
+        """Write what is still in memory.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        with writing(self.path):
+            self._file.close()
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        self.finish()
+        self._whole.commit()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        with contextlib.suppress(OSError):  # what could not be flushed is thrown away all the same
+            self._file.close()
+        self._whole.discard()
+
+
+def write_detections(path: Path, detections: SequenceDetections) -> None:
+    """Write a detection file; reading it gives the very same numbers back.
+
+    Boxes without area are left out.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    last = int(detections.frames.max(initial=0))
+    with DetectionFileWriter(path) as writer:
+        for number, found in enumerate(detections.by_frame(last), start=1):
+            writer.write(number, found)
