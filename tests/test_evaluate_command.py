@@ -125,6 +125,120 @@ class TestClasses:
         assert lines[1].split() == ["clip", *["100.00"] * 5, "0", "0", "0"]
         assert [line.split()[0] for line in lines[2:]] == ["combined", "class", "class", "protocol"]
 
+    def test_an_object_may_change_its_class(self, call: Call, scene: Path) -> None:
+        """As with a tracker that takes the class of the detection."""
+        results(scene, (7, 10, 2), (8, 120, 1))
+        path = scene / "out" / "clip.txt"
+        path.write_text(path.read_text().replace("4,7,40,10,20,20,0.9,2", "4,7,40,10,20,20,0.9,1"))
+        answer = document(call("out", "--truth", "truth", "--json"))
+        assert (answer["classes"]["car"]["CLR_FN"], answer["classes"]["van"]["CLR_FP"]) == (1, 1)
+
+
+class TestNames:
+    """Classes of results and truth are joined by name."""
+
+    def test_names_that_differ(self, call: Call, scene: Path) -> None:
+        (scene / "out" / "labels.txt").write_text("lorry\nauto\n")
+        results(scene, (7, 10, 2), (8, 120, 1))
+        words = ("out", "--truth", "truth", "--json", "--map", "auto=car", "--map", "lorry=van")
+        assert document(call(*words))["combined"]["HOTA"] == pytest.approx(100)
+
+    def test_a_class_that_the_truth_does_not_know(self, call: Call, scene: Path) -> None:
+        (scene / "out" / "labels.txt").write_text("van\ncar\ndog\n")
+        results(scene, (7, 10, 2), (8, 120, 1), (9, 300, 3))
+        result = call("out", "--truth", "truth", "--json")
+        answer = document(result)
+        assert answer["combined"]["CLR_FP"] == 0
+        note = "dog: is no class of the truth, and does not count; --map dog=… may help"
+        assert answer["notes"] == {note: 1}
+        assert f"note: {note}" in call("out", "--truth", "truth").err
+
+    def test_no_class_that_the_truth_knows(self, call: Call, scene: Path) -> None:
+        (scene / "out" / "labels.txt").write_text("dog\ncat\n")
+        results(scene, (7, 10, 2))
+        code, _, err = call("out", "--truth", "truth")
+        assert code == 1
+        assert (
+            "expected results of the classes of the truth (car, van, bus), found cat; "
+            "--map cat=NAME tells what belongs together" in err
+        )
+
+    def test_a_map_that_is_none(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 10, 2))
+        code, _, err = call("out", "--truth", "truth", "--map", "car")
+        assert code == 2
+        assert "--map: expected NAME=NAME as in person=pedestrian, found 'car'" in err
+        code, _, err = call("out", "--truth", "truth", "--map", "a=car", "--map", "a=van")
+        assert (code, "expected one name for 'a', found 'car' and 'van'" in err) == (2, True)
+
+    def test_classes_as_one(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 10, 1), (8, 120, 2))  # each is given the other's class
+        aware = document(call("out", "--truth", "truth", "--json"))
+        answer = document(call("out", "--truth", "truth", "--json", "--agnostic"))
+        assert (aware["class_aware"], answer["class_aware"]) == (True, False)
+        assert (aware["combined"]["HOTA"], answer["combined"]["HOTA"]) == (0, pytest.approx(100))
+        assert answer["classes"].keys() == {"all classes"}
+        assert (
+            "protocol classes, all classes as one"
+            in call("out", "--truth", "truth", "--agnostic").out
+        )
+
+    def test_mot17_scores_pedestrians_and_does_not_mix(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 10, 1))
+        code, _, err = call("out", "--truth", "truth", "--protocol", "mot17", "--agnostic")
+        assert (code, "classes cannot be mixed" in err) == (2, True)
+
+    def test_mot17_takes_the_pedestrians_of_several_classes(self, call: Call, scene: Path) -> None:
+        (scene / "truth" / "labels.txt").write_text("pedestrian\ncar\n")
+        (scene / "out" / "labels.txt").write_text("car\nperson\n")
+        results(scene, (7, 10, 2), (8, 120, 1))
+        words = ("out", "--truth", "truth", "--protocol", "mot17", "--json")
+        code, _, err = call(*words)
+        assert (code, "expected results of the classes of the truth (pedestrian)" in err) == (
+            1,
+            True,
+        )
+        answer = document(call(*words, "--map", "person=pedestrian"))
+        assert (answer["combined"]["CLR_TP"], answer["combined"]["CLR_FP"]) == (4, 0)
+
+
+class TestSure:
+    """Intervals over sequences, and other results to compare with."""
+
+    @pytest.fixture
+    def two(self, scene: Path) -> Path:
+        """Two sequences; `out` finds all of them, `worse` half."""
+        results(scene, (7, 10, 2), (8, 120, 1))
+        (scene / "truth" / "second" / "gt").mkdir(parents=True)
+        (scene / "truth" / "second" / "gt" / "gt.txt").write_text(TRUTH)
+        (scene / "worse").mkdir()
+        (scene / "worse" / "labels.txt").write_text("van\ncar\n")
+        text = (scene / "out" / "clip.txt").read_text()
+        (scene / "out" / "second.txt").write_text(text)
+        half = "".join(line for line in text.splitlines(keepends=True) if line[0] in "12")
+        for name in ("clip", "second"):
+            (scene / "worse" / f"{name}.txt").write_text(half)
+        return scene
+
+    def test_better_and_worse(self, call: Call, two: Path) -> None:
+        answer = document(call("out", "--truth", "truth", "--against", "worse", "--json"))
+        by_metric = {found["metric"]: found for found in answer["against"]}
+        assert by_metric["MOTA"] == {
+            "metric": "MOTA", "ours": 100, "theirs": 50, "difference": 50, "low": 50, "high": 50,
+            "verdict": "better",
+        }  # fmt: skip
+        assert by_metric["IDSW"]["verdict"] == "the same"
+        assert answer["intervals"]["MOTA"] == [100, 100]
+        lines = call("worse", "--truth", "truth", "--against", "out").out.splitlines()
+        assert lines[-3].split() == ["MOTA", "50.00", "100.00", "-50.00", "-50.00", "to", "-50.00",
+                                     "worse"]  # fmt: skip
+
+    def test_one_sequence_has_no_interval(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 10, 2), (8, 120, 1))
+        answer = document(call("out", "--truth", "truth", "--against", "out", "--json"))
+        assert answer["intervals"] == {}
+        assert {found["verdict"] for found in answer["against"]} == {"not known"}
+
 
 class TestBadInput:
     def test_results_of_another_dataset(self, call: Call, scene: Path) -> None:

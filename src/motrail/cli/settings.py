@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional, get_type_hints
 from cyclopts import Group, Parameter
 
 from motrail.config import SECTIONS, Layer, environment_layer, resolve, toml_layer
+from motrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,3 +81,20 @@ def _bundle_layer(bundle: Bundle, spec: ModelSpec) -> Layer:
             "tracker": spec.tracker,
         },
     )
+
+
+def parse_map(words: Sequence[str]) -> dict[str, str]:
+    """Names and what they are called elsewhere, from `person=pedestrian`.
+
+    Raises:
+        ConfigError: A word is something else, or a name stands there twice.
+    """
+    names: dict[str, str] = {}
+    for word in words:
+        name, equals, called = (part.strip() for part in word.partition("="))
+        if not (name and equals and called):
+            raise ConfigError(f"--map: expected NAME=NAME as in person=pedestrian, found {word!r}")
+        if names.setdefault(name, called) != called:
+            raise ConfigError(f"--map: expected one name for {name!r}, found {names[name]!r} and "
+                              f"{called!r}")  # fmt: skip
+    return names
