@@ -8,7 +8,7 @@ OUT ?=
 PRESET ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help track test proof lint format bench clean
+.PHONY: help track test proof figures lint format bench clean
 
 help:  ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -41,7 +41,13 @@ proof: $(VENV)/ready-bench  ## Run the checks at full size and print a table
 	@$(BIN)/pytest -q -m 'proof or both'
 	@$(BIN)/python bench/tracker.py
 	@$(BIN)/python bench/formats.py
+	@$(BIN)/python bench/evaluate.py
+	@$(BIN)/python bench/tune.py
+	@$(BIN)/python bench/figures.py --check
 	@$(BIN)/python bench/track.py
+
+figures: $(VENV)/ready-dev  ## Make the table of docs/figures.md anew
+	@$(BIN)/python bench/figures.py
 
 lint: $(VENV)/ready-dev  ## Check style, types and who imports whom
 	@$(BIN)/ruff check --quiet
@@ -57,6 +63,7 @@ bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
 	@$(BIN)/python bench/tracker.py
 	@$(BIN)/python bench/formats.py
 	@$(BIN)/python bench/evaluate.py
+	@$(BIN)/python bench/tune.py
 	@$(BIN)/python bench/track.py
 
 clean:  ## Remove the virtual environment and all caches

@@ -20,12 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import trackeval
-
 from motrail.dataset.convert import import_labels
 from motrail.dataset.split import split_dataset
 from motrail.evaluate.protocol import Protocol
 from motrail.evaluate.run import evaluate
+
+with contextlib.redirect_stdout(io.StringIO()):  # it says what else could be installed
+    import trackeval
 
 GOAL = 10.0
 

@@ -125,44 +125,37 @@ class Protocol:
         Raises:
             DataError: Frames outside the sequence, or boxes that make no sense.
         """
-        truth_names = np.array([*truth.classes, ""])[truth.class_ids]
         called = [self.names.get(name, name) for name in results.classes]
-        result_names = np.array([*called, ""])[results.class_ids]
         if self.name == "mot17":
-            return {PEDESTRIAN: _mot17(truth, truth_names, results, result_names, length)}
+            return {PEDESTRIAN: _mot17(truth, results, called, length)}
         if not self.class_aware:
             rows, found = np.arange(len(truth)), np.arange(len(results))
             return {ALL_CLASSES: _counted(truth, results, length, rows, found, truth.ignore)}
-        there = {*truth_names[~truth.ignore].tolist(), *result_names.tolist()}
-        return {
-            name: _counted(
-                truth,
-                results,
-                length,
-                np.flatnonzero(truth_names == name),
-                np.flatnonzero(result_names == name),
-                truth.ignore,
-            )
-            for name in truth.classes
-            if name in there
-        }
+        parts = {}
+        for name in truth.classes:
+            rows = np.flatnonzero(_are(truth, truth.classes, [name]))
+            found = np.flatnonzero(_are(results, called, [name]))
+            if len(found) or not truth.ignore[rows].all():
+                parts[name] = _counted(truth, results, length, rows, found, truth.ignore)
+        return parts
 
 
-def _mot17(
-    truth: Labels,
-    truth_names: NDArray[np.str_],
-    results: Labels,
-    result_names: NDArray[np.str_],
-    length: int,
-) -> Counted:
+def _are(labels: Labels, called: Sequence[str], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows are of one of the classes; `called` names those that `class_ids` counts."""
+    wanted = np.array([name in names for name in called] + [False])
+    rows: NDArray[np.bool_] = wanted[labels.class_ids]
+    return rows
+
+
+def _mot17(truth: Labels, results: Labels, called: Sequence[str], length: int) -> Counted:
     """Pedestrians as the MOT17 evaluation counts them.
 
     Boxes found that belong to a distractor are left out, then everything in the truth but active
     pedestrians.
     """
-    neither = np.isin(truth_names, DISTRACTORS)
-    dropped = ~neither & ((truth_names != PEDESTRIAN) | truth.ignore)
-    rows = np.flatnonzero(result_names == PEDESTRIAN)
+    neither = _are(truth, truth.classes, DISTRACTORS)
+    dropped = ~neither & (~_are(truth, truth.classes, [PEDESTRIAN]) | truth.ignore)
+    rows = np.flatnonzero(_are(results, called, [PEDESTRIAN]))
     if not len(rows):
         rows = np.arange(len(results))
     return _counted(truth, results, length, np.arange(len(truth)), rows, neither, dropped)

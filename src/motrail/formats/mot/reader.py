@@ -214,7 +214,7 @@ def _known_classes(
 
 
 def _truth(rows: Rows, path: Path, found: Found) -> Rows:
-    bad = ~np.isin(rows.active, (0, 1))
+    bad = (rows.active != 0) & (rows.active != 1)
     for row in np.flatnonzero(bad).tolist():
         message = f"expected 1 (active) or 0 (ignore) in column 7, found {rows.active[row]:g}"
         found(Fault("number", path, message, int(rows.lines[row])))
@@ -225,7 +225,7 @@ def _labels(name: str, rows: Rows, classes: tuple[str, ...], *, is_truth: bool) 
     count = len(rows.frames)
     attributes: Coded[object] = Coded.none(count)
     ignore = rows.active == 0
-    if not is_truth and (rows.columns == 10 or not np.isin(rows.active, (0, 1)).all()):
+    if not is_truth and (rows.columns == 10 or ((rows.active != 0) & (rows.active != 1)).any()):
         ignore = np.zeros(count, np.bool_)
         if (rows.active != -1).any():
             scores, codes = np.unique(rows.active, return_inverse=True)

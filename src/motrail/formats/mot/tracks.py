@@ -85,6 +85,28 @@ class TrackFileWriter(WholeOutput):
         with writing(self.path):
             self._file.write(text)
 
+    def write_rows(self, rows: TrackRows) -> None:
+        """Add rows as `read_tracks` gives them, with the class and visibility that they have.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        lines = zip(
+            rows.frames.tolist(),
+            rows.ids.tolist(),
+            rows.boxes_xywh.tolist(),
+            rows.scores.tolist(),
+            rows.classes.tolist(),
+            rows.visibility.tolist(),
+            strict=True,
+        )
+        with writing(self.path):
+            self._file.writelines(
+                f"{frame},{id_},{left:.2f},{top:.2f},{max(width, 0.01):.2f},"
+                f"{max(height, 0.01):.2f},{score:.4f},{class_},{visibility:.12g}\n"
+                for frame, id_, (left, top, width, height), score, class_, visibility in lines
+            )
+
     def finish(self) -> None:
         """Write what is still in memory.
 
