@@ -28,7 +28,7 @@ import av
 from motrail.config import DetectorSettings
 from motrail.detect.onnx import available_cores
 from motrail.detect.yolox import load_detector
-from motrail.tracking import one_opencv_thread
+from motrail.pipeline import one_opencv_thread
 from motrail.video.read import open_source
 
 if TYPE_CHECKING:

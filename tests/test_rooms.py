@@ -39,6 +39,7 @@ ALLOWED = {
     "motrail.pipeline": NUMPY,
     "motrail.tracking": NUMPY,
     "motrail.detecting": NUMPY | MSGSPEC,
+    "motrail.refining": MSGSPEC,
     "motrail.replay": NUMPY,
     "motrail.report": frozenset[str](),
     "motrail.tune": SCIPY | MSGSPEC,

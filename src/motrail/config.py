@@ -3,8 +3,8 @@
 Flags win over environment variables, those over the `--config` file, that over the model bundle,
 that over the defaults here. An unknown key is an error that names the nearest known one.
 
-In a TOML file the sections are `[detector]`, `[tracker]` and `[video]`; in the environment the
-same keys are `MOTRAIL_<SECTION>_<KEY>`, lists separated by commas.
+In a TOML file the sections are `[detector]`, `[tracker]`, `[refine]` and `[video]`; in the
+environment the same keys are `MOTRAIL_<SECTION>_<KEY>`, lists separated by commas.
 """
 
 from __future__ import annotations
@@ -140,6 +140,35 @@ class TrackerSettings:
 
 
 @dataclass(frozen=True)
+class RefineSettings:
+    """`[refine]`: what is done to tracks when all frames are known. See `motrail.track.refine`.
+
+    All off by default, and then tracks stay as the tracker gave them out.
+    """
+
+    max_gap: int = _setting(
+        0,
+        "Gaps of up to so many missed frames of the source are filled by straight lines; 0: none.",
+    )
+    smoothing: float = _setting(
+        0.0,
+        "Standard deviation, in frames of the source, of the Gaussian that boxes are smoothed "
+        "with along each track; 0: not at all.",
+    )
+    min_length: int = _setting(0, "Tracks seen in fewer frames than this are left out; 0: none.")
+
+    def __post_init__(self) -> None:
+        _within("max_gap", self.max_gap, 0, 10_000)
+        _within("smoothing", self.smoothing, 0, 100)
+        _within("min_length", self.min_length, 0, math.inf)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is switched on."""
+        return bool(self.max_gap or self.smoothing or self.min_length)
+
+
+@dataclass(frozen=True)
 class VideoSettings:
     """`[video]`: which frames are read, and how the result is drawn and written."""
 
@@ -166,12 +195,14 @@ class Settings:
 
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
+    refine: RefineSettings = field(default_factory=RefineSettings)
     video: VideoSettings = field(default_factory=VideoSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
     "detector": DetectorSettings,
     "tracker": TrackerSettings,
+    "refine": RefineSettings,
     "video": VideoSettings,
 }
 

@@ -16,7 +16,7 @@ from motrail.errors import ConfigError, FormatError
 from motrail.formats.mot.detections import DetectionFileWriter
 from motrail.formats.mot.tracks import LabelsFile
 from motrail.outputs import WholeFile, output_folder, writing
-from motrail.pipeline import detect
+from motrail.pipeline import detect, one_opencv_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -145,8 +145,6 @@ def _detect(
     path: Path,
     progress: Callable[[Detected, int | None], None] | None,
 ) -> Detected:
-    from motrail.tracking import one_opencv_thread
-
     done = Detected(item.source.name, str(path))
     start = time.perf_counter()
     with (

@@ -269,3 +269,19 @@ def _put(target: queue.Queue[T], item: T, unwanted: threading.Event) -> bool:
             continue
         return True
     return False
+
+
+@contextlib.contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """Keep OpenCV from using threads of its own while ours use all cores.
+
+    Its threads wait busily between two calls, which costs more than they bring.
+    """
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -6,19 +6,22 @@ import contextlib
 import dataclasses
 import time
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from motrail.errors import ConfigError, OutputError
+import numpy as np
+
+from motrail.errors import ConfigError, OutputError, VideoError
 from motrail.formats.mot.tracks import LabelsFile, TrackFileWriter, check_labels
 from motrail.outputs import WholeOutput, output_folder
-from motrail.pipeline import Background, Sink, Sinks, track
+from motrail.pipeline import Background, Sink, Sinks, ahead, one_opencv_thread, track
+from motrail.track.refine import KeptTracks
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from motrail.config import Settings
@@ -45,10 +48,13 @@ class Summary:
         seconds: Time spent.
         tracks: How many identities were given out.
         boxes: How many boxes they have together.
+        filled_boxes: How many of the boxes stand in gaps that were filled.
+        removed_tracks: How many tracks were left out because they were too short.
         best_score: The highest score of any detection; None if there was none.
         broken_frames: Frames of the source that could not be decoded, or only in part.
         truncated: Why the source ended early; None if it did not.
         files: What was written: `tracks`, `labels` and perhaps `video`.
+        drawn: Frames written to the video so far, where that waits for refined tracks.
     """
 
     source: str
@@ -60,10 +66,13 @@ class Summary:
     seconds: float = 0.0
     tracks: int = 0
     boxes: int = 0
+    filled_boxes: int = 0
+    removed_tracks: int = 0
     best_score: float | None = None
     broken_frames: int = 0
     truncated: str | None = None
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    drawn: int = 0
     _given: bytearray = dataclasses.field(default_factory=bytearray, init=False, repr=False)
 
     @property
@@ -79,7 +88,7 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         content = dataclasses.asdict(self)
-        del content["_given"]
+        del content["_given"], content["drawn"]
         content["frames_per_second"] = self.frames_per_second
         content["mean_length"] = self.mean_length
         return content
@@ -127,6 +136,20 @@ class TrackFileSink(FileSink[TrackFileWriter]):
         self._file.write(frame.number, tracks)
 
 
+class KeptTracksSink(FileSink[TrackFileWriter]):
+    """Writes refined tracks to a track file at the end, when they are there."""
+
+    def __init__(self, file: TrackFileWriter, kept: KeptTracks) -> None:
+        super().__init__(file)
+        self._kept = kept
+
+    def finish(self) -> None:
+        """Write all rows."""
+        for number, tracks in self._kept.tracks.by_frame():
+            self._file.write(number, tracks)
+        self._file.finish()
+
+
 class VideoSink(FileSink["VideoWriter"]):
     """Draws tracks into frames and writes them to a video."""
 
@@ -137,7 +160,10 @@ class VideoSink(FileSink["VideoWriter"]):
 
     def write(self, frame: Frame, tracks: Tracks) -> None:
         """Draw and write a frame."""
-        self._picture = self._drawer.draw(frame.image, tracks, out=self._picture)
+        filled = tracks.detection_index < 0
+        self._picture = self._drawer.draw(
+            frame.image, tracks, out=self._picture, filled=filled if filled.any() else None
+        )
         self._file.write(self._picture, frame.time)
 
 
@@ -153,6 +179,9 @@ def track_source(
 ) -> Summary:
     """Track a source into a folder.
 
+    Where tracks are to be refined, they are kept in memory until the last frame is known, and a
+    video is drawn in a second pass through the source.
+
     Args:
         source: What `motrail.video.read.open_source` gave.
         detector: What `motrail.detect.yolox.load_detector` gave.
@@ -160,11 +189,12 @@ def track_source(
         output: Folder for `<source>.txt`, `labels.txt` and, with `video`, `<source>.mp4`.
         video: Whether to write the video.
         keep: Files that no result may take the place of, besides the source.
-        progress: Called after every frame.
+        progress: Called after every frame of either pass.
 
     Raises:
         ConfigError: The folder has the results of a model with other classes, or a result would
             take the place of the source, of a file to keep or of another result.
+        VideoError: The source cannot be decoded, or gave other frames in the second pass.
         MotrailError: Anything else that went wrong; nothing is left half-written.
     """
     paths = _paths(source, output_folder(output), keep, video=video)
@@ -173,23 +203,63 @@ def track_source(
     from motrail.track.make import make_tracker
 
     tracker = make_tracker(settings.tracker, source.frame_rate)
+    kept = KeptTracks() if settings.refine.active else None
     start = time.perf_counter()
+
+    def done() -> None:
+        summary.seconds = time.perf_counter() - start
+        if progress is not None:
+            progress(summary)
+
     with (
         one_opencv_thread(),
         source,
-        Sinks(_sinks(paths, source, detector, settings)) as sinks,
-        contextlib.closing(track(source, detector, tracker)) as results,
+        Sinks(_sinks(paths, source, detector, settings, kept)) as sinks,
     ):
-        for frame, detections, tracks in results:
-            sinks.write(frame, tracks)
-            summary.count(detections, tracks)
-            summary.seconds = time.perf_counter() - start
-            if progress is not None:
-                progress(summary)
+        with contextlib.closing(track(source, detector, tracker)) as results:
+            for frame, detections, tracks in results:
+                if kept is None:
+                    sinks.write(frame, tracks)
+                else:
+                    kept.keep(frame.number, tracks, len(detections))
+                summary.count(detections, tracks)
+                done()
+        summary.broken_frames, summary.truncated = source.broken, source.truncated
+        if kept is not None:
+            _refine(kept, settings, summary)
+            if video:
+                _draw(source, kept, sinks, summary, done)
     summary.seconds = time.perf_counter() - start
-    summary.broken_frames, summary.truncated = source.broken, source.truncated
     summary.files = {name: str(path) for name, path in sorted(paths.items())}
     return summary
+
+
+def _refine(kept: KeptTracks, settings: Settings, summary: Summary) -> None:
+    """Refine what was kept, and count it anew."""
+    before, after = kept.refine(settings.refine, step=settings.video.stride)
+    summary.boxes = len(after)
+    summary.tracks = len(np.unique(after.ids))
+    summary.removed_tracks = len(np.unique(before.ids)) - summary.tracks
+    summary.filled_boxes = len(after) - int(np.isin(before.ids, after.ids).sum())
+
+
+def _draw(
+    source: Source, kept: KeptTracks, sinks: Sinks, summary: Summary, done: Callable[[], None]
+) -> None:
+    """Read the source once more, and hand on its frames with the refined tracks."""
+    with contextlib.closing(ahead(source)) as frames:
+        for known, frame in zip_longest(kept.by_frame(), frames):
+            if known is None or frame is None or known[0] != frame.number:
+                first = "none" if known is None else f"frame {known[0]}"
+                second = "none" if frame is None else f"frame {frame.number}"
+                raise VideoError(
+                    f"{source.name}: expected the same frames when read again to draw the refined "
+                    f"tracks, found {second} in place of {first}; leave the source as it is until "
+                    "the end, or use --no-video"
+                )
+            sinks.write(frame, known[1])
+            summary.drawn += 1
+            done()
 
 
 def _paths(
@@ -221,7 +291,11 @@ def _same_file(path: Path, other: str | os.PathLike[str]) -> bool:
 
 
 def _sinks(
-    paths: dict[str, Path], source: Source, detector: Detector, settings: Settings
+    paths: dict[str, Path],
+    source: Source,
+    detector: Detector,
+    settings: Settings,
+    kept: KeptTracks | None,
 ) -> Iterator[Sink]:
     if "video" in paths:
         from motrail.detect.onnx import available_cores
@@ -247,21 +321,6 @@ def _sinks(
             threads=max(1, available_cores() // 2),
         )
         yield Background(VideoSink(writer, drawer))
-    yield TrackFileSink(TrackFileWriter(paths["tracks"]))
+    tracks = TrackFileWriter(paths["tracks"])
+    yield TrackFileSink(tracks) if kept is None else KeptTracksSink(tracks, kept)
     yield FileSink(LabelsFile(paths["labels"].parent, detector.class_names))
-
-
-@contextlib.contextmanager
-def one_opencv_thread() -> Iterator[None]:
-    """Keep OpenCV from using threads of its own while ours use all cores.
-
-    Its threads wait busily between two calls, which costs more than they bring.
-    """
-    import cv2
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)

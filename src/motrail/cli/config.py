@@ -27,7 +27,7 @@ def show(
     Parameters
     ----------
     config
-        TOML file with sections [detector], [tracker] and [video].
+        TOML file with sections [detector], [tracker], [refine] and [video].
     model
         Bundle whose own settings count too.
     as_json

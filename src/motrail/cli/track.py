@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -11,16 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 import motrail
-from motrail.cli.progress import download_progress, frames_progress
+from motrail.cli.progress import download_progress, frames_progress, steps_progress
 from motrail.cli.settings import flags_of, resolve_settings
 from motrail.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from motrail.config import Settings
     from motrail.tracking import Summary
 
 DetectorFlags: Any = flags_of("detector")
 TrackerFlags: Any = flags_of("tracker")
+RefineFlags: Any = flags_of("refine")
 VideoFlags: Any = flags_of("video")
 
 PARTLY_DONE = 3
@@ -37,18 +41,22 @@ def track_command(
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     detector: DetectorFlags = None,
     tracker: TrackerFlags = None,
+    refine: RefineFlags = None,
     clip: VideoFlags = None,
 ) -> int:
     """Follow every object in a video.
 
     Into the output folder come `NAME.txt` (a line per object and frame: frame, id, left, top,
     width, height, score, class, visibility), `labels.txt` (the names of the classes) and
-    `NAME.mp4` (the video with every object boxed, numbered and followed).
+    `NAME.mp4` (the video with every object boxed, numbered and followed). With --max-gap,
+    --smoothing or --min-length the tracks are refined when all frames are known; the video then
+    shows the refined ones, for which the source is read twice.
 
     For example:
 
     - `motrail track match.mp4 --model yolox-s --classes person -o out`
     - `motrail track frames/ --model model.tar.gz --stride 2 --lost-seconds 1.5`
+    - `motrail track match.mp4 --model yolox-s --max-gap 20 --smoothing 3`
     - `motrail track belt.mp4 --model parcels.onnx --preset yolox --labels names.txt --no-video`
 
     Parameters
@@ -63,11 +71,11 @@ def track_command(
     video
         Whether to write the video; --no-video is faster.
     config
-        TOML file with sections [detector], [tracker] and [video]; flags win over it.
+        TOML file with sections [detector], [tracker], [refine] and [video]; flags win over it.
     as_json
         Print the summary as one JSON document.
     """
-    flags = {"detector": detector, "tracker": tracker, "video": clip}
+    flags = {"detector": detector, "tracker": tracker, "refine": refine, "video": clip}
     try:
         summary, settings = _track(source, model, output, config, flags, video=video)
     except MissingExtraError as error:
@@ -109,7 +117,8 @@ def _track(
         source, start=settings.video.start, end=settings.video.end, stride=settings.video.stride
     )
     network = open_detector(bundle, settings.detector, preset)
-    with frames_progress(frames.expected_frames) as progress:
+    twice = video and settings.refine.active
+    with _progress(frames.expected_frames, twice=twice) as progress:
         summary = track_source(
             frames,
             network,
@@ -122,6 +131,24 @@ def _track(
     return summary, settings
 
 
+@contextlib.contextmanager
+def _progress(total: int | None, *, twice: bool) -> Iterator[Callable[[Summary], None]]:
+    """Show how far it is, in one pass or two."""
+    if not twice:
+        with frames_progress(total) as progress:
+            yield progress
+        return
+    with steps_progress() as steps:
+
+        def show(summary: Summary) -> None:
+            if summary.drawn:
+                steps("drawing", summary.drawn, summary.frames)
+            else:
+                steps("tracking", summary.frames, total)
+
+        yield show
+
+
 def _print_summary(summary: Summary, settings: Settings) -> None:
     seconds = summary.mean_length * settings.video.stride / summary.frame_rate
     speed = f"{summary.seconds:.1f} s, {summary.frames_per_second:.1f} fps on {summary.device}"
@@ -130,6 +157,9 @@ def _print_summary(summary: Summary, settings: Settings) -> None:
         ("frames", f"{summary.frames} in {speed}"),
         ("tracks", f"{summary.tracks}, seen in {length} on average"),
     ]
+    if settings.refine.active:
+        removed = f"{summary.removed_tracks} short tracks left out"
+        lines.append(("refined", f"{summary.filled_boxes} boxes filled in, {removed}"))
     if summary.broken_frames:
         lines.append(("broken", f"{summary.broken_frames} frames could not be decoded"))
     lines += [("written", path) for path in summary.files.values()]
@@ -144,6 +174,11 @@ def _why_nothing(summary: Summary, settings: Settings) -> str:
         return (
             f"note: nothing was detected with a score of {settings.detector.score_threshold} or "
             "more; is it the right model, and the right --preset for it?"
+        )
+    if summary.removed_tracks:
+        return (
+            f"note: all {summary.removed_tracks} tracks were seen in fewer than "
+            f"{settings.refine.min_length} frames; lower --min-length"
         )
     return (
         f"note: the best detection has a score of {summary.best_score:.2f}, and a track begins at "

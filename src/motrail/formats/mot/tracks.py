@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from motrail.types import Tracks
 
 
+_LARGEST = 2**53
+"""Whole numbers up to here are exact in the files of other programs, too."""
+
+
 class TrackRows(NamedTuple):
     """The rows of a track file, in the order of the file.
 
@@ -168,7 +172,8 @@ def _read_row(path: str | os.PathLike[str], number: int, line: str) -> list[floa
         raise FormatError(path, f"expected numbers: {error}", line=number) from None
     if not all(map(math.isfinite, row)):
         raise FormatError(path, f"expected finite numbers, found {line.strip()!r}", line=number)
-    if row[0] < 1 or row[0] != int(row[0]) or row[1] != int(row[1]):
+    whole = row[0] == int(row[0]) and row[1] == int(row[1])
+    if not (whole and 1 <= row[0] <= _LARGEST and abs(row[1]) <= _LARGEST):
         raise FormatError(
             path, f"expected a frame from 1 and an id, found {cells[0]}, {cells[1]}", line=number
         )
