@@ -10,6 +10,7 @@ import pytest
 
 from motrail.cli.app import app
 from motrail.config import OTHER_VARIABLES, fields, variable_name
+from motrail.evaluate.events import ABOUT
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,6 +55,12 @@ def test_local_links_lead_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if "://" not in link:
                 assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_causes_of_errors_are_all_explained() -> None:
+    document = (ROOT / "docs" / "evaluating.md").read_text()
+    for cause, meaning in ABOUT.items():
+        assert f"| {cause} | {meaning} |" in document
 
 
 def settings_table() -> str:

@@ -13,7 +13,7 @@ from motrail.dataset.footage import place, silent, write_frames
 from motrail.dataset.scenes import TruthCollector, make_scene
 from motrail.outputs import WholeFolder, writing
 from motrail.types import Frame
-from motrail.video.source import Source
+from motrail.video.source import Selection, Source
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -71,12 +71,18 @@ class _Filming(Source):
         super().__init__()
         settings = scene.settings
         self.name = name
+        self.selection = Selection()
         self.width, self.height = settings.width, settings.height
         self.frame_rate = settings.frame_rate
         self.expected_frames = settings.frames
         self.truth = TruthCollector(scene, name)
         self._scene = scene
         self._video_folder = video_folder
+
+    @property
+    def files(self) -> list[Path]:
+        """None: it is made up."""
+        return []
 
     def reads(self, path: Path) -> bool:  # noqa: ARG002
         """It comes from no file."""

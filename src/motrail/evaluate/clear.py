@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -174,8 +174,25 @@ class Clear:
         )
 
 
-def clear(pairs: SequencePairs, threshold: float = 0.5) -> Clear:
-    """CLEAR MOT metrics of one sequence.
+class Matching(NamedTuple):
+    """Which box found stands for which true one.
+
+    Attributes:
+        order: Rows of the truth by identity, then frame; int64, shape (n,).
+        matched: Identity in the results that each true box is matched to, or -1; int64, shape (n,).
+        begins: True boxes that are matched while the same identity was not in the frame before;
+            bool, shape (n,).
+        iou_sum: Sum of the IoU of the matched pairs.
+    """
+
+    order: NDArray[np.intp]
+    matched: NDArray[np.int64]
+    begins: NDArray[np.bool_]
+    iou_sum: float
+
+
+def clear_matching(pairs: SequencePairs, threshold: float = 0.5) -> Matching:
+    """Match truth and results of one sequence as CLEAR MOT does.
 
     A frame keeps the matches of the frame before that still reach the threshold, and then takes
     the matching with the largest sum of IoU. The frame before is the last one that has both truth
@@ -189,16 +206,30 @@ def clear(pairs: SequencePairs, threshold: float = 0.5) -> Clear:
         DataError: The threshold is out of its range.
     """
     check_threshold(threshold)
+    order = np.argsort(pairs.truth_ids, kind="stable")
+    before = _rows_before(pairs, order)
+    matched, iou_sum = _match(pairs, threshold, before)
+    found = matched >= 0
+    begins = found & ~(found[before] & (before >= 0))
+    return Matching(order, matched, begins, iou_sum)
+
+
+def clear(pairs: SequencePairs, threshold: float = 0.5) -> Clear:
+    """CLEAR MOT metrics of one sequence, matched by `clear_matching`.
+
+    Args:
+        pairs: The sequence.
+        threshold: IoU from which two boxes may be matched, in (0, 1].
+
+    Raises:
+        DataError: The threshold is out of its range.
+    """
+    check_threshold(threshold)
     truth, results = len(pairs.truth_ids), len(pairs.result_ids)
     if not (truth and results):
         return Clear(fn=truth, fp=results, ml=pairs.truth_count, lone=True)
-    order = np.argsort(pairs.truth_ids, kind="stable")  # by identity, then frame
-    before = _rows_before(pairs, order)
-    matched, iou_sum = _match(pairs, threshold, before)
-
+    order, matched, begins, iou_sum = clear_matching(pairs, threshold)
     found = matched >= 0
-    again = found[before] & (before >= 0)
-    begins = int((found & ~again).sum())
     in_order = order[found[order]]
     same = np.diff(pairs.truth_ids[in_order]) == 0
     sizes = np.bincount(pairs.truth_ids)
@@ -211,7 +242,7 @@ def clear(pairs: SequencePairs, threshold: float = 0.5) -> Clear:
         fn=truth - tp,
         fp=results - tp,
         idsw=int((same & (np.diff(matched[in_order]) != 0)).sum()),
-        frag=begins - int((tracked > 0).sum()),
+        frag=int(begins.sum()) - int((tracked > 0).sum()),
         mt=mostly,
         pt=partly - mostly,
         ml=len(sizes) - partly,

@@ -1,0 +1,1 @@
+"""Why a tracker went wrong, and what would help most."""
