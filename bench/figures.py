@@ -18,20 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluate import lay_out, theirs
-from motrail.boxes import xyxy_to_xywh
 from motrail.config import RefineSettings, TrackerSettings
 from motrail.evaluate.average_precision import PrecisionTally
 from motrail.evaluate.protocol import Protocol
 from motrail.evaluate.run import Evaluation, Score, evaluate, read_truth, score
-from motrail.formats.labels import Labels
+from motrail.evaluate.tracked import as_labels, track_detections
 from motrail.formats.mot.detections import DetectionFile, read_detections
-from motrail.replay import replay
-from motrail.track.make import make_tracker
-from motrail.track.refine import refine
 from motrail.types import SequenceDetections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from motrail.formats.labels import Labels
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "figures.md"
 BEGIN, END = "<!-- made by `make figures` -->\n", "<!-- end -->\n"
@@ -90,17 +88,8 @@ def tracked(
     """Track, refine and score all sequences."""
     parts = {}
     for name, labels in truth.items():
-        tracker = make_tracker(settings, labels.frame_rate)
-        tracks = refine(replay(detections[name].detections, tracker, labels.length), offline)
-        found = Labels.of(
-            name,
-            detections[name].classes,
-            tracks.frames,
-            tracks.ids,
-            xyxy_to_xywh(tracks.boxes_xyxy.astype(float)),
-            tracks.class_ids,
-        )
-        parts[name] = score(labels, found, PROTOCOL)
+        tracks = track_detections(labels, detections[name], settings, offline)
+        parts[name] = score(labels, as_labels(labels, detections[name], tracks), PROTOCOL)
     return Evaluation(PROTOCOL, parts).combined
 
 

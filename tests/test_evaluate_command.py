@@ -118,6 +118,12 @@ class TestClasses:
         assert [combined[key] for key in ("HOTA", "MOTA", "IDF1")] == [0, 0, 0]
         assert combined["CLR_FN"] == 8
 
+    def test_results_that_touch_nothing(self, call: Call, scene: Path) -> None:
+        results(scene, (7, 500, 2))
+        combined = document(call("out", "--truth", "truth", "--json"))["combined"]
+        assert [combined[key] for key in ("HOTA", "IDF1", "LocA")] == [0, 0, 100]
+        assert (combined["MOTA"], combined["CLR_FP"]) == (-50, 4)
+
     def test_table(self, call: Call, scene: Path) -> None:
         results(scene, (7, 10, 2), (8, 120, 1))
         lines = call("out", "--truth", "truth").out.splitlines()
@@ -132,6 +138,20 @@ class TestClasses:
         path.write_text(path.read_text().replace("4,7,40,10,20,20,0.9,2", "4,7,40,10,20,20,0.9,1"))
         answer = document(call("out", "--truth", "truth", "--json"))
         assert (answer["classes"]["car"]["CLR_FN"], answer["classes"]["van"]["CLR_FP"]) == (1, 1)
+
+    def test_frames_that_nobody_labelled_do_not_count(self, call: Call, scene: Path) -> None:
+        """A dataset with pictures of some frames only has nothing to say of the others."""
+        results(scene, (7, 10, 2), (8, 120, 1))
+        sequence = scene / "truth" / "clip"
+        (sequence / "img1").mkdir()
+        for number in (1, 3):
+            (sequence / "img1" / f"{number:06}.jpg").touch()
+        rows = "".join(line for line in TRUTH.splitlines(keepends=True) if line[0] in "13")
+        (sequence / "gt" / "gt.txt").write_text(rows)
+        (sequence / "seqinfo.ini").write_text("[Sequence]\nname=clip\nseqLength=4\n")
+        answer = document(call("out", "--truth", "truth", "--json"))
+        assert answer["combined"]["CLR_FP"] == 0
+        assert answer["notes"] == {"clip: has 2 of 4 frames, which alone count": 1}
 
 
 class TestNames:

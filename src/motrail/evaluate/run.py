@@ -214,6 +214,10 @@ def _results_of(truth: Labels, found: dict[str, Labels], path: Path, notes: Coun
         notes[f"{truth.name}: has no results, which counts as nothing found"] += 1
         none = np.empty(0, np.int64)
         return Labels.of(truth.name, truth.classes, none, none, np.empty((0, 4)), none)
+    listed = truth.listed_frames()
+    if len(listed) < truth.length:
+        results = results[np.isin(results.frames, listed)]
+        notes[f"{truth.name}: has {len(listed)} of {truth.length} frames, which alone count"] += 1
     last = int(results.frames.max(initial=0))
     if last > truth.length:
         raise FormatError(

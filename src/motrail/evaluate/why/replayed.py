@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from motrail.boxes import xyxy_to_xywh
 from motrail.errors import DataError
 from motrail.evaluate.pairs import best_matching, distinct, make_pairs
 from motrail.evaluate.protocol import PEDESTRIAN
-from motrail.formats.labels import Labels
-from motrail.replay import replay
+from motrail.evaluate.tracked import as_labels, track_detections
 from motrail.track.make import make_tracker
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from motrail.config import TrackerSettings
     from motrail.evaluate.protocol import Protocol
+    from motrail.formats.labels import Labels
     from motrail.formats.mot.detections import DetectionFile
     from motrail.types import SequenceTracks
 
@@ -107,15 +106,13 @@ def replay_sequence(truth: Labels, file: DetectionFile, settings: TrackerSetting
         )
     # Filters change nothing but what is given out.
     unfiltered = dataclasses.replace(settings, min_box_area=0.0, max_aspect_ratio=None)
-    tracker = make_tracker(unfiltered, truth.frame_rate)
-    tracks = replay(file.detections, tracker, truth.length)
+    tracks = track_detections(truth, file, unfiltered)
     shown, close = _passes(tracks, settings)
     if close:
-        given = replay(file.detections, make_tracker(settings, truth.frame_rate), truth.length)
+        given = track_detections(truth, file, settings)
         shown = np.isin(_keys(tracks.frames, tracks.ids), _keys(given.frames, given.ids))
-    return Replayed(
-        file, settings, tracker.lost_frames, tracks, shown, as_labels(truth, file, tracks[shown])
-    )
+    buffer = make_tracker(unfiltered, truth.frame_rate).lost_frames
+    return Replayed(file, settings, buffer, tracks, shown, as_labels(truth, file, tracks[shown]))
 
 
 def _passes(tracks: SequenceTracks, settings: TrackerSettings) -> tuple[NDArray[np.bool_], bool]:
@@ -140,21 +137,6 @@ def _passes(tracks: SequenceTracks, settings: TrackerSettings) -> tuple[NDArray[
 
 def _keys(frames: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
     return ids << 32 | frames
-
-
-def as_labels(truth: Labels, file: DetectionFile, tracks: SequenceTracks) -> Labels:
-    """Tracks as results of a sequence, under the classes of its detections."""
-    boxes = xyxy_to_xywh(tracks.boxes_xyxy.astype(np.float64))
-    return Labels.of(
-        truth.name,
-        file.classes,
-        tracks.frames,
-        tracks.ids,
-        boxes,
-        tracks.class_ids,
-        length=truth.length,
-        frame_rate=truth.frame_rate,
-    )
 
 
 def which_classes(file: DetectionFile, protocol: Protocol, class_name: str) -> NDArray[np.bool_]:

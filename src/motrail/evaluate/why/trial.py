@@ -9,11 +9,11 @@ import numpy as np
 
 from motrail.evaluate.clear import clear_matching
 from motrail.evaluate.run import Score
+from motrail.evaluate.tracked import as_labels
 from motrail.evaluate.why.causes import name_causes
 from motrail.evaluate.why.find import find_trouble
 from motrail.evaluate.why.replayed import (
     Agreement,
-    as_labels,
     replay_sequence,
     rows_in_replay,
     which_classes,

@@ -1,0 +1,59 @@
+"""Detections of a labelled sequence, tracked again: results to score without a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from motrail.boxes import xyxy_to_xywh
+from motrail.formats.labels import Labels
+from motrail.replay import replay
+from motrail.track.make import make_tracker
+from motrail.track.refine import refine
+
+if TYPE_CHECKING:
+    from motrail.config import RefineSettings, TrackerSettings
+    from motrail.formats.mot.detections import DetectionFile
+    from motrail.types import SequenceTracks
+
+
+def track_detections(
+    truth: Labels,
+    file: DetectionFile,
+    settings: TrackerSettings,
+    refinement: RefineSettings | None = None,
+) -> SequenceTracks:
+    """Track the detections of a sequence.
+
+    Where the truth has some frames only, and so have the detections, the tracker is told of those
+    alone: a frame that nobody looked at is not one in which nothing was seen.
+
+    Args:
+        truth: Says how long the sequence is, and which of its frames there are.
+        file: The detections, with the low scores.
+        settings: Of the tracker.
+        refinement: What is done to the finished tracks; None does nothing.
+
+    Raises:
+        ConfigError: Settings contradict each other.
+    """
+    listed = truth.listed_frames()
+    sparse = len(listed) < truth.length and np.isin(file.detections.frames, listed).all()
+    tracker = make_tracker(settings, truth.frame_rate)
+    tracks = replay(file.detections, tracker, truth.length, frames=listed if sparse else None)
+    return tracks if refinement is None else refine(tracks, refinement)
+
+
+def as_labels(truth: Labels, file: DetectionFile, tracks: SequenceTracks) -> Labels:
+    """Tracks as results of a sequence, under the classes of its detections."""
+    return Labels.of(
+        truth.name,
+        file.classes,
+        tracks.frames,
+        tracks.ids,
+        xyxy_to_xywh(tracks.boxes_xyxy.astype(np.float64)),
+        tracks.class_ids,
+        length=truth.length,
+        frame_rate=truth.frame_rate,
+    )
