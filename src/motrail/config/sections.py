@@ -1,43 +1,18 @@
-"""Settings and where they come from.
-
-Flags win over environment variables, those over the `--config` file, that over the model bundle,
-that over the defaults here. An unknown key is an error that names the nearest known one.
-
-In a TOML file the sections are `[detector]`, `[tracker]`, `[refine]` and `[video]`; in the
-environment the same keys are `MOTRAIL_<SECTION>_<KEY>`, lists separated by commas.
-"""
+"""The settings of each section, their defaults and their ranges."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import functools
 import math
-import os
-import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, get_args
 
-from motrail.errors import ConfigError, FormatError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from pydantic import TypeAdapter
+from motrail.errors import ConfigError
 
 Preset = Literal["bytetrack", "yolox", "yolox-legacy"]
 ClassMode = Literal["separate", "vote", "ignore"]
 EncoderPreset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"
 ]
-
-# Variables that are no settings.
-OTHER_VARIABLES = {
-    "MOTRAIL_CACHE": "folder that downloaded models are kept in",
-    "MOTRAIL_ZOO_URL": "address to fetch models of the zoo from, in place of the official one",
-    "MOTRAIL_TEST_DATA": "folder of the footage that the project's own tests use",
-}
 
 
 def _within(name: str, value: float | None, low: float, high: float) -> None:
@@ -205,155 +180,3 @@ SECTIONS: dict[str, type[Any]] = {
     "refine": RefineSettings,
     "video": VideoSettings,
 }
-
-
-class Layer(NamedTuple):
-    """Settings from one place.
-
-    Attributes:
-        origin: Where they come from, as shown to people.
-        values: Section → key → value.
-    """
-
-    origin: str
-    values: Mapping[str, Mapping[str, Any]]
-
-
-class Resolved(NamedTuple):
-    """Settings with the place each one came from.
-
-    Attributes:
-        settings: The settings.
-        origins: (section, key) → where the value came from; `"default"` if nobody set it.
-    """
-
-    settings: Settings
-    origins: dict[tuple[str, str], str]
-
-
-def toml_layer(path: str | os.PathLike[str]) -> Layer:
-    """Read a TOML file.
-
-    Raises:
-        ConfigError: There is no such file, or it holds something that is no setting.
-        FormatError: It is no TOML.
-    """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        values = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(path, f"expected TOML: {error}") from error
-    return Layer(str(path), values)
-
-
-def environment_layer(environ: Mapping[str, str] | None = None) -> Layer:
-    """Settings in environment variables.
-
-    Raises:
-        ConfigError: A variable begins with MOTRAIL_ and is no setting.
-    """
-    values: dict[str, dict[str, Any]] = {}
-    known = {variable_name(section, key): (section, key) for section, key, _ in fields()}
-    for name, text in (os.environ if environ is None else environ).items():
-        if not name.startswith("MOTRAIL_") or name in OTHER_VARIABLES:
-            continue
-        if name not in known:
-            raise ConfigError(
-                f"environment variable {name}: unknown{nearest(name, [*known, *OTHER_VARIABLES])}"
-            )
-        section, key = known[name]
-        values.setdefault(section, {})[key] = text
-    return Layer("environment", values)
-
-
-def resolve(layers: Iterable[Layer]) -> Resolved:
-    """Put layers on top of each other, the first one on top, the defaults at the bottom.
-
-    Raises:
-        ConfigError: A section or key is unknown or a value has the wrong type; the message names
-            the layer.
-    """
-    chosen: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    origins = {(section, key): "default" for section, key, _ in fields()}
-    for layer in reversed(list(layers)):
-        entries = list(_entries(layer))
-        named = {(section, key) for section, key, _ in entries}
-        # Who asks for frames on a higher layer does not want the seconds of a lower one.
-        if named & {("tracker", "lost_frames"), ("tracker", "lost_seconds")} == {
-            ("tracker", "lost_frames")
-        }:
-            chosen["tracker"].pop("lost_seconds", None)
-            origins["tracker", "lost_seconds"] = "default"
-        for section, key, value in entries:
-            origin = variable_name(section, key) if layer.origin == "environment" else layer.origin
-            chosen[section][key] = _checked(section, key, value, origin)
-            origins[section, key] = origin
-    settings = Settings(**{s: SECTIONS[s](**values) for s, values in chosen.items()})
-    return Resolved(settings, origins)
-
-
-def fields() -> Iterator[tuple[str, str, dataclasses.Field[Any]]]:
-    """Section, key and dataclass field of every setting."""
-    for section, cls in SECTIONS.items():
-        for item in dataclasses.fields(cls):
-            yield section, item.name, item
-
-
-def variable_name(section: str, key: str) -> str:
-    """The environment variable of a setting."""
-    return f"MOTRAIL_{section}_{key}".upper()
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown word: what was perhaps meant, or what there is."""
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(known)}" if known else ""
-
-
-def _entries(layer: Layer) -> Iterator[tuple[str, str, Any]]:
-    for section, values in layer.values.items():
-        if section not in SECTIONS:
-            raise ConfigError(
-                f"{layer.origin}: unknown section [{section}]{nearest(section, SECTIONS)}"
-            )
-        if not hasattr(values, "items"):
-            raise ConfigError(f"{layer.origin}: {section}: expected a section [{section}]")
-        keys = [item.name for item in dataclasses.fields(SECTIONS[section])]
-        for key, value in values.items():
-            if key not in keys:
-                raise ConfigError(
-                    f"{layer.origin}: [{section}] unknown key {key!r}{nearest(key, keys)}"
-                )
-            yield section, key, value
-
-
-@functools.cache
-def _adapter(expected: Any) -> TypeAdapter[Any]:
-    from pydantic import ConfigDict, TypeAdapter
-
-    return TypeAdapter(expected, config=ConfigDict(allow_inf_nan=False))
-
-
-def _checked(section: str, key: str, value: Any, origin: str) -> Any:
-    from pydantic import ValidationError
-
-    expected = get_type_hints(SECTIONS[section])[key]
-    from_text = isinstance(value, str) and origin == variable_name(section, key)
-    if key == "classes" and isinstance(value, str):
-        value = [name.strip() for name in value.split(",") if name.strip()]
-    elif from_text and value == "" and type(None) in getattr(expected, "__args__", ()):
-        value = None
-    try:
-        # Text of the environment is converted; a file has types of its own and must use them.
-        if isinstance(value, list):
-            value = tuple(value)
-        return _adapter(expected).validate_python(value, strict=not from_text)
-    except ValidationError as error:
-        what = error.errors()[0]["msg"]
-        raise ConfigError(f"{origin}: [{section}] {key}: {what}, found {value!r}") from None
