@@ -16,9 +16,12 @@ from rich.text import Text
 import motrail
 from motrail.cli.config import config_app
 from motrail.cli.dataset import dataset_app
+from motrail.cli.detect import detect_command
 from motrail.cli.evaluate import evaluate_command
 from motrail.cli.interrupts import interrupts
+from motrail.cli.refine import refine_command
 from motrail.cli.track import track_command
+from motrail.cli.tune import tune_app
 from motrail.errors import MotrailError
 from motrail.outputs import output_error
 
@@ -42,8 +45,11 @@ app = App(
     error_console=Console(stderr=True),
 )
 app.command(track_command, name="track")
+app.command(refine_command, name="refine")
+app.command(detect_command, name="detect")
 app.command(dataset_app, name="dataset")
 app.command(evaluate_command, name="evaluate")
+app.command(tune_app, name="tune")
 app.command(config_app, name="config")
 
 
