@@ -22,8 +22,8 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 $(VENV)/ready-dev: $(VENV)/ready
 	@echo "Installing the tools for development …"
-	@$(PIP) -e '.[detect,video,evaluate,tune,dev]'
-	@$(PIP) --no-deps trackeval
+	@$(PIP) -e '.[detect,video,evaluate,tune,train,dev]'
+	@$(PIP) --no-deps trackeval pixeltable-yolox
 	@touch $@
 
 $(VENV)/ready-bench: $(VENV)/ready-dev

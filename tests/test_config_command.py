@@ -63,13 +63,14 @@ def test_every_setting_is_there(show: Any) -> None:
     shown = document(show("--json"))
     wanted = {(section, key): item.default for section, key, item in fields()}
     found = {(section, key): v for section, keys in shown.items() for key, v in keys.items()}
-    assert found == {name: {"value": value, "from": "default"} for name, value in wanted.items()}
+    listed = {n: list(v) if isinstance(v, tuple) else v for n, v in wanted.items()}
+    assert found == {name: {"value": value, "from": "default"} for name, value in listed.items()}
     text = show().out
     for (section, key), value in wanted.items():
         cells = line_of(f"{section}.{key}", text)
         assert cells == [
             f"{section}.{key}",
-            str(value),
+            ",".join(map(str, value)) if isinstance(value, tuple) else str(value),
             "default",
             variable_name(section, key),
         ]

@@ -3,8 +3,8 @@
 Flags win over environment variables, those over the `--config` file, that over the model bundle,
 that over the defaults here. An unknown key is an error that names the nearest known one.
 
-In a TOML file the sections are `[detector]`, `[tracker]`, `[refine]` and `[video]`; in the
-environment the same keys are `MOTRAIL_<SECTION>_<KEY>`, lists separated by commas.
+In a TOML file the sections are `[detector]`, `[tracker]`, `[refine]`, `[video]` and `[train]`; in
+the environment the same keys are `MOTRAIL_<SECTION>_<KEY>`, lists separated by commas.
 """
 
 from motrail.config.layers import OTHER_VARIABLES as OTHER_VARIABLES
@@ -16,12 +16,15 @@ from motrail.config.layers import nearest as nearest
 from motrail.config.layers import resolve as resolve
 from motrail.config.layers import toml_layer as toml_layer
 from motrail.config.layers import variable_name as variable_name
-from motrail.config.sections import SECTIONS as SECTIONS
 from motrail.config.sections import ClassMode as ClassMode
 from motrail.config.sections import DetectorSettings as DetectorSettings
 from motrail.config.sections import EncoderPreset as EncoderPreset
 from motrail.config.sections import Preset as Preset
 from motrail.config.sections import RefineSettings as RefineSettings
-from motrail.config.sections import Settings as Settings
 from motrail.config.sections import TrackerSettings as TrackerSettings
 from motrail.config.sections import VideoSettings as VideoSettings
+from motrail.config.settings import SECTIONS as SECTIONS
+from motrail.config.settings import Settings as Settings
+from motrail.config.training import AugmentSettings as AugmentSettings
+from motrail.config.training import BoxLimits as BoxLimits
+from motrail.config.training import TrainSettings as TrainSettings

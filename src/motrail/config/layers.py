@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
-from motrail.config.sections import SECTIONS, Settings
+from motrail.config.settings import SECTIONS, Settings
 from motrail.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -159,12 +159,17 @@ def _adapter(expected: Any) -> TypeAdapter[Any]:
     return TypeAdapter(expected, config=ConfigDict(allow_inf_nan=False))
 
 
+def _is_list(expected: Any) -> bool:
+    kinds = (expected, *getattr(expected, "__args__", ()))
+    return any(getattr(kind, "__origin__", None) is tuple for kind in kinds)
+
+
 def _checked(section: str, key: str, value: Any, origin: str) -> Any:
     from pydantic import ValidationError
 
     expected = get_type_hints(SECTIONS[section])[key]
     from_text = isinstance(value, str) and origin == variable_name(section, key)
-    if key == "classes" and isinstance(value, str):
+    if isinstance(value, str) and (key == "classes" or (from_text and _is_list(expected))):
         value = [name.strip() for name in value.split(",") if name.strip()]
     elif from_text and value == "" and type(None) in getattr(expected, "__args__", ()):
         value = None

@@ -15,13 +15,19 @@ EncoderPreset = Literal[
 ]
 
 
-def _within(name: str, value: float | None, low: float, high: float) -> None:
+def within(name: str, value: float | None, low: float, high: float) -> None:
+    """See that a number, if there is one, is in its range.
+
+    Raises:
+        ConfigError: It is not.
+    """
     if value is not None and not low <= value <= high:
         limits = f"from {low} to {high}" if high < math.inf else f"{low} or more"
         raise ConfigError(f"{name}: expected {limits}, found {value}")
 
 
-def _setting(default: Any, about: str) -> Any:
+def setting(default: Any, about: str) -> Any:
+    """A field of a section, with what it says to people."""
     return field(default=default, metadata={"about": about})
 
 
@@ -29,30 +35,30 @@ def _setting(default: Any, about: str) -> Any:
 class DetectorSettings:
     """`[detector]`: from pictures to boxes."""
 
-    preset: Preset | None = _setting(
+    preset: Preset | None = setting(
         None, "How a bare .onnx wants its input: bytetrack, yolox or yolox-legacy."
     )
-    labels: str | None = _setting(
+    labels: str | None = setting(
         None, "File with the names of the classes of a bare .onnx, one a line."
     )
-    device: str = _setting("auto", "auto, cpu, cuda, cuda:N, tensorrt or openvino.")
-    workers: int | None = _setting(
+    device: str = setting("auto", "auto, cpu, cuda, cuda:N, tensorrt or openvino.")
+    workers: int | None = setting(
         None, "Frames that go through the network at the same time; chosen by the machine if unset."
     )
-    score_threshold: float = _setting(
+    score_threshold: float = setting(
         0.1, "Detections below this score are dropped. Keep it low: the tracker uses weak ones."
     )
-    nms_threshold: float = _setting(
+    nms_threshold: float = setting(
         0.7, "Of two boxes of a class that overlap more than this IoU, the better one stays."
     )
-    classes: tuple[str, ...] | None = _setting(
+    classes: tuple[str, ...] | None = setting(
         None, "Names of the classes to follow, separated by commas; all if unset."
     )
 
     def __post_init__(self) -> None:
-        _within("score_threshold", self.score_threshold, 0, 1)
-        _within("nms_threshold", self.nms_threshold, 0, 1)
-        _within("workers", self.workers, 1, 1024)
+        within("score_threshold", self.score_threshold, 0, 1)
+        within("nms_threshold", self.nms_threshold, 0, 1)
+        within("workers", self.workers, 1, 1024)
         if self.classes is not None and not self.classes:
             raise ConfigError("classes: expected at least one name")
 
@@ -61,53 +67,53 @@ class DetectorSettings:
 class TrackerSettings:
     """`[tracker]`: from boxes to identities. See `motrail.ByteTracker`."""
 
-    high_threshold: float = _setting(
+    high_threshold: float = setting(
         0.6, "Score from which a detection is matched first and may begin a track."
     )
-    low_threshold: float = _setting(0.1, "Score above which a weak detection may continue a track.")
-    new_track_threshold: float = _setting(0.7, "Score from which a detection begins a track.")
-    match_threshold: float = _setting(
+    low_threshold: float = setting(0.1, "Score above which a weak detection may continue a track.")
+    new_track_threshold: float = setting(0.7, "Score from which a detection begins a track.")
+    match_threshold: float = setting(
         0.8, "Largest cost of a match, 1 − IoU · score. Raise it for fast objects."
     )
-    second_match_threshold: float = _setting(
+    second_match_threshold: float = setting(
         0.5, "Largest cost of a match with a weak detection, 1 − IoU."
     )
-    unconfirmed_match_threshold: float = _setting(
+    unconfirmed_match_threshold: float = setting(
         0.7, "Largest cost of the second match of a new track."
     )
-    lost_frames: int = _setting(
+    lost_frames: int = setting(
         30, "Missed frames of the source after which a track can still be found again."
     )
-    lost_seconds: float | None = _setting(None, "The same in seconds; wins over lost_frames.")
-    frame_rate: float | None = _setting(
+    lost_seconds: float | None = setting(None, "The same in seconds; wins over lost_frames.")
+    frame_rate: float | None = setting(
         None, "Frames a second for lost_seconds; that of the video if unset."
     )
-    score_fusion: bool = _setting(True, "Whether the score counts in the cost of a match.")
-    class_mode: ClassMode = _setting(
+    score_fusion: bool = setting(True, "Whether the score counts in the cost of a match.")
+    class_mode: ClassMode = setting(
         "separate", "separate: classes never mix; vote: the most frequent wins; ignore."
     )
-    min_box_area: float = _setting(0.0, "Smaller boxes (square pixels) are not given out.")
-    max_aspect_ratio: float | None = _setting(
+    min_box_area: float = setting(0.0, "Smaller boxes (square pixels) are not given out.")
+    max_aspect_ratio: float | None = setting(
         None, "Boxes with a larger width / height are not given out."
     )
 
     def __post_init__(self) -> None:
-        _within("high_threshold", self.high_threshold, 0, 1)
-        _within("low_threshold", self.low_threshold, 0, 1)
+        within("high_threshold", self.high_threshold, 0, 1)
+        within("low_threshold", self.low_threshold, 0, 1)
         if self.low_threshold > self.high_threshold:
             raise ConfigError(
                 f"low_threshold: expected at most high_threshold ({self.high_threshold}), "
                 f"found {self.low_threshold}"
             )
-        _within("new_track_threshold", self.new_track_threshold, 0, math.inf)
-        _within("match_threshold", self.match_threshold, 0, 1)
-        _within("second_match_threshold", self.second_match_threshold, 0, 1)
-        _within("unconfirmed_match_threshold", self.unconfirmed_match_threshold, 0, 1)
-        _within("lost_frames", self.lost_frames, 0, math.inf)
-        _within("lost_seconds", self.lost_seconds, 0, 1e9)
-        _within("frame_rate", self.frame_rate, 1e-6, 1e6)
-        _within("min_box_area", self.min_box_area, 0, math.inf)
-        _within("max_aspect_ratio", self.max_aspect_ratio, 0, math.inf)
+        within("new_track_threshold", self.new_track_threshold, 0, math.inf)
+        within("match_threshold", self.match_threshold, 0, 1)
+        within("second_match_threshold", self.second_match_threshold, 0, 1)
+        within("unconfirmed_match_threshold", self.unconfirmed_match_threshold, 0, 1)
+        within("lost_frames", self.lost_frames, 0, math.inf)
+        within("lost_seconds", self.lost_seconds, 0, 1e9)
+        within("frame_rate", self.frame_rate, 1e-6, 1e6)
+        within("min_box_area", self.min_box_area, 0, math.inf)
+        within("max_aspect_ratio", self.max_aspect_ratio, 0, math.inf)
         if self.class_mode not in get_args(ClassMode):
             raise ConfigError(
                 f"class_mode: expected 'separate', 'vote' or 'ignore', found {self.class_mode!r}"
@@ -121,21 +127,21 @@ class RefineSettings:
     All off by default, and then tracks stay as the tracker gave them out.
     """
 
-    max_gap: int = _setting(
+    max_gap: int = setting(
         0,
         "Gaps of up to so many missed frames of the source are filled by straight lines; 0: none.",
     )
-    smoothing: float = _setting(
+    smoothing: float = setting(
         0.0,
         "Standard deviation, in frames of the source, of the Gaussian that boxes are smoothed "
         "with along each track; 0: not at all.",
     )
-    min_length: int = _setting(0, "Tracks seen in fewer frames than this are left out; 0: none.")
+    min_length: int = setting(0, "Tracks seen in fewer frames than this are left out; 0: none.")
 
     def __post_init__(self) -> None:
-        _within("max_gap", self.max_gap, 0, 10_000)
-        _within("smoothing", self.smoothing, 0, 100)
-        _within("min_length", self.min_length, 0, math.inf)
+        within("max_gap", self.max_gap, 0, 10_000)
+        within("smoothing", self.smoothing, 0, 100)
+        within("min_length", self.min_length, 0, math.inf)
 
     @property
     def active(self) -> bool:
@@ -147,36 +153,18 @@ class RefineSettings:
 class VideoSettings:
     """`[video]`: which frames are read, and how the result is drawn and written."""
 
-    start: int = _setting(1, "First frame, counted from 1.")
-    end: int | None = _setting(None, "Last frame; the end of the video if unset.")
-    stride: int = _setting(1, "Look at every n-th frame only.")
-    crf: int = _setting(23, "Quality of the video written: 18 is fine, 28 is coarse and small.")
-    encoder_preset: EncoderPreset = _setting(
+    start: int = setting(1, "First frame, counted from 1.")
+    end: int | None = setting(None, "Last frame; the end of the video if unset.")
+    stride: int = setting(1, "Look at every n-th frame only.")
+    crf: int = setting(23, "Quality of the video written: 18 is fine, 28 is coarse and small.")
+    encoder_preset: EncoderPreset = setting(
         "superfast", "Speed of x264 against the size of the file."
     )
-    trail_seconds: float = _setting(1.0, "Length of the trail drawn behind each object.")
+    trail_seconds: float = setting(1.0, "Length of the trail drawn behind each object.")
 
     def __post_init__(self) -> None:
-        _within("start", self.start, 1, math.inf)
-        _within("end", self.end, self.start, math.inf)
-        _within("stride", self.stride, 1, math.inf)
-        _within("crf", self.crf, 0, 51)
-        _within("trail_seconds", self.trail_seconds, 0, 3600)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All settings of a run."""
-
-    detector: DetectorSettings = field(default_factory=DetectorSettings)
-    tracker: TrackerSettings = field(default_factory=TrackerSettings)
-    refine: RefineSettings = field(default_factory=RefineSettings)
-    video: VideoSettings = field(default_factory=VideoSettings)
-
-
-SECTIONS: dict[str, type[Any]] = {
-    "detector": DetectorSettings,
-    "tracker": TrackerSettings,
-    "refine": RefineSettings,
-    "video": VideoSettings,
-}
+        within("start", self.start, 1, math.inf)
+        within("end", self.end, self.start, math.inf)
+        within("stride", self.stride, 1, math.inf)
+        within("crf", self.crf, 0, 51)
+        within("trail_seconds", self.trail_seconds, 0, 3600)

@@ -1,0 +1,1 @@
+"""Train YOLOX on a dataset: the only room that knows PyTorch."""

@@ -1,0 +1,1 @@
+"""What a network learns from: a dataset's pictures, changed at random, in batches."""
