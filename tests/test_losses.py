@@ -14,12 +14,14 @@ from motrail.train.assign import Assignment, assign, decode_boxes, iou_cxcywh
 from motrail.train.loss import Losses, yolox_loss
 from motrail.train.network import make_anchors, make_yolox
 from motrail.train.targets import Targets
-from yolox_reference import make_reference
+from yolox_reference import make_reference, one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+__all__ = ["one_thread"]
 
 LN2 = math.log(2)
 SIDE = 64  # 64 + 16 + 4 anchors
@@ -344,18 +346,32 @@ def test_losses_are_those_of_the_reference(size: Any, *, use_l1: bool, dense: bo
     found = numbers(ours)
     assert [
         found[name] for name in ("total", "iou", "objectness", "classes", "l1", "foreground")
-    ] == pytest.approx([float(theirs[name]) for name in names], abs=1e-4)
-    theirs["total_loss"].backward()
-    ours.total.backward()  # type: ignore[no-untyped-call]
+    ] == pytest.approx([float(torch.as_tensor(theirs[name]).detach()) for name in names], abs=1e-4)
+
+
+@outdated
+@pytest.mark.parametrize("size", ["nano", "s"])
+def test_gradients_are_those_of_the_reference(size: Any) -> None:
+    torch.manual_seed(5)
+    # In double precision: gradients at the stem have gone through so many sums that in single
+    # precision another order of summation changes them by a hundredth.
+    reference, net = make_reference(size, 5).double(), make_yolox(size, 5).double()
+    net.load_state_dict(reference.state_dict())
+    reference.head.use_l1 = True
+    targets = crowd(3, 12, 5, 128, 160, dense=True)
+    images = torch.rand(3, 3, 128, 160, dtype=torch.float64) * 255
+    reference(images, labels_of(targets).double())["total_loss"].backward()
+    found = yolox_loss(net(images), targets, 128, 160, use_l1=True)
+    found.total.backward()  # type: ignore[no-untyped-call]
     gradients = {name: parameter.grad for name, parameter in reference.named_parameters()}
     for name, parameter in net.named_parameters():
         expected = gradients[name]
         assert parameter.grad is not None
-        if expected is None:
+        if expected is None:  # no anchor of this level is to find anything
             assert not parameter.grad.any(), name
             continue
         scale = max(float(expected.abs().max()), 1e-3)
-        assert float((parameter.grad - expected).abs().max()) <= 5e-3 * scale, name
+        assert float((parameter.grad - expected).abs().max()) <= 1e-5 * scale, name
 
 
 def knowing(targets: Targets, height: int, width: int, classes: int) -> Tensor:
@@ -421,18 +437,19 @@ def test_how_many_are_weighed_at_a_time_does_not_matter() -> None:
         assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
-def test_a_network_learns_one_picture() -> None:
+def test_a_network_learns_two_pictures() -> None:
     torch.manual_seed(0)
     net = make_yolox("nano", 1)
-    image = torch.full((1, 3, SIDE, SIDE), 114.0)
-    image[..., 16:40, 20:52] = 255
-    targets = truth([(0, 36, 28, 32, 24)])
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    images = torch.full((2, 3, SIDE, SIDE), 114.0)
+    images[0, :, 16:40, 20:52] = 255
+    images[1, :, 30:54, 8:40] = 0
+    targets = truth([(0, 36, 28, 32, 24)], [(0, 24, 42, 32, 24)])
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.002, momentum=0.9)
     totals = []
-    for _ in range(25):
-        found = yolox_loss(net(image), targets, SIDE, SIDE, use_l1=True)
+    for _ in range(60):
+        found = losses(net(images), targets)
         optimizer.zero_grad()
         found.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        totals.append(float(found.total))
-    assert totals[-1] < totals[0] / 2
+        totals.append(numbers(found)["total"])
+    assert sum(totals[-5:]) / 5 < totals[0] / 2

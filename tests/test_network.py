@@ -21,22 +21,12 @@ from motrail.train.network import (
     make_yolox,
     with_scores,
 )
-from yolox_reference import make_reference
+from yolox_reference import make_reference, one_thread, randomise
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-
-def randomise(net: nn.Module) -> None:
-    """Statistics as after some training, so that evaluation differs from doing nothing."""
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 1.5)
-            module.weight.data.uniform_(0.5, 1.5)
-            module.bias.data.normal_(0, 0.3)
+__all__ = ["one_thread"]
 
 
 def twins(size: Size, classes: int) -> tuple[Yolox, nn.Module]:

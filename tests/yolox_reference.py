@@ -10,9 +10,15 @@ import importlib
 import importlib.util
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
 
 # What the package imports and the network does not use.
 _UNUSED = ("torchvision", "loguru", "tabulate", "psutil", "thop", "tensorboard", "ninja")
@@ -49,3 +55,27 @@ def make_reference(size: str, classes: int) -> Any:
     finally:
         for name in added:
             sys.modules.pop(name, None)
+
+
+def randomise(net: nn.Module) -> None:
+    """Statistics as after some training, so that evaluation differs from doing nothing."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks on small pictures: threads would wait for each other more than they work.
+
+    Holds for the tests of every file that imports it.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

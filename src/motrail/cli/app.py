@@ -21,6 +21,7 @@ from motrail.cli.evaluate import evaluate_command
 from motrail.cli.interrupts import interrupts
 from motrail.cli.refine import refine_command
 from motrail.cli.track import track_command
+from motrail.cli.train import train_command
 from motrail.cli.tune import tune_app
 from motrail.errors import MotrailError
 from motrail.outputs import output_error
@@ -48,6 +49,7 @@ app.command(track_command, name="track")
 app.command(refine_command, name="refine")
 app.command(detect_command, name="detect")
 app.command(dataset_app, name="dataset")
+app.command(train_command, name="train")
 app.command(evaluate_command, name="evaluate")
 app.command(tune_app, name="tune")
 app.command(config_app, name="config")

@@ -1,0 +1,126 @@
+"""`motrail train`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from cyclopts import Parameter
+
+from motrail.cli.interrupts import interrupts
+from motrail.cli.output import AsJson, print_json, print_rows
+from motrail.cli.settings import flags_of, parse_map, resolve_settings
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+TrainFlags: Any = flags_of("train")
+
+PARTLY_DONE = 3
+
+
+def train_command(
+    dataset: Path,
+    *,
+    model: Annotated[str, Parameter(name=("--model", "-m"))] = "yolox-s",
+    output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("runs/train"),
+    weights: Annotated[Path | None, Parameter(name=("--weights", "-w"))] = None,
+    classes: str | None = None,
+    map_: Annotated[tuple[str, ...], Parameter(name="--map", negative="")] = (),
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    config: Annotated[Path | None, Parameter(name=("--config", "-c"))] = None,
+    as_json: AsJson = False,
+    train: TrainFlags = None,
+) -> int:
+    """Train a detector on your own objects; ends with a model bundle.
+
+    The run's folder gets `model.tar.gz` (what `motrail track --model` takes), `checkpoints/`,
+    `metrics.jsonl`, `log.txt`, `config.toml`, `results.png` and pictures to look at. Training that
+    was interrupted, or killed, goes on with --resume and ends as if nothing had happened.
+
+    For example:
+
+    - `motrail train data --model yolox-nano -o runs/parcels`
+    - `motrail train data --model yolox-s --weights yolox_s.pth --epochs 50`
+    - `motrail train data --model yolox-nano -o runs/parcels --resume`
+    - `torchrun --nproc-per-node 8 -m motrail train data --model yolox-x --batch 8`
+
+    Parameters
+    ----------
+    dataset
+        A dataset with the splits train and val; `motrail dataset split` makes them.
+    model
+        yolox-nano, -tiny, -s, -m, -l or -x: from fast and small to slow and exact.
+    output
+        Folder of the run.
+    weights
+        What to start from: an official YOLOX .pth, a model bundle, an .onnx or a checkpoint. The
+        classes may be others.
+    classes
+        Names of the classes to learn, separated by commas; all that have labels if unset.
+    map_
+        What a class of the dataset is called in --classes, as in person=player; may be given
+        several times.
+    resume
+        Go on with the run in the folder.
+    config
+        TOML file with the section [train]; flags win over it.
+    as_json
+        Print the result as one JSON document.
+    """
+    from motrail.train.prepare import prepare_folder
+    from motrail.train.run import Job, Training
+
+    settings = resolve_settings({"train": train}, config).settings.train
+    job = Job(
+        dataset,
+        model,
+        output,
+        settings,
+        weights=weights,
+        classes=[name.strip() for name in classes.split(",")] if classes else None,
+        names=parse_map(map_),
+        resume=resume,
+    )
+    prepare_folder(job)
+    training = Training(job, lambda line: print(line, file=sys.stderr, flush=True))
+    if resume:
+        training.resume()
+    with _Told() as told:
+        result = training.train(told.asked)
+    if result.stopped:
+        print(
+            f"stopped and saved in epoch {result.epochs + 1}; go on with --resume", file=sys.stderr
+        )
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        rows = [("epochs", f"{result.epochs}, {result.updates} steps")]
+        rows += [(name, f"{value:.2f}") for name, value in result.figures.items()]
+        print_rows([*rows, ("written", result.bundle or result.folder)])
+    return PARTLY_DONE if result.stopped else 0
+
+
+class _Told:
+    """Hears SIGTERM and Ctrl-C, so that training can save and leave."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGTERM, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked = True
+
+    def asked(self) -> bool:
+        """Whether to leave."""
+        interrupts.check()
+        return self._asked
