@@ -28,7 +28,17 @@ PYDANTIC = frozenset(
 SCIPY = NUMPY | {"scipy", "charset_normalizer"}
 MSGSPEC = NUMPY | {"msgspec", "typing_extensions"}
 TORCH = frozenset(
-    {"torch", "torchgen", "functorch", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}
+    {
+        "torch",
+        "torchgen",
+        "functorch",
+        "tqdm",
+        "sympy",
+        "mpmath",
+        "networkx",
+        "jinja2",
+        "markupsafe",
+    }
     | {"filelock", "fsspec", "yaml", "packaging", "typing_extensions"}
 )
 CLI = frozenset({"cyclopts", "rich", "attr", "attrs", "docstring_parser", "rich_rst", "docutils"})
@@ -46,7 +56,7 @@ ALLOWED = {
     "motrail.refining": MSGSPEC,
     "motrail.replay": NUMPY,
     "motrail.report": frozenset[str](),
-    "motrail.train": SCIPY | MSGSPEC | PYDANTIC | TORCH | {"cv2"},
+    "motrail.train": SCIPY | MSGSPEC | PYDANTIC | TORCH | {"cv2", "PIL"},
     "motrail.tune": SCIPY | MSGSPEC,
     "motrail.names": frozenset[str](),
     "motrail.formats": MSGSPEC,
