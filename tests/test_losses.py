@@ -251,6 +251,12 @@ def test_extreme_numbers_stay_numbers(size: float) -> None:
         assert bool(raw.grad.isfinite().all()), extreme
 
 
+def test_an_answer_that_is_no_number_makes_the_total_none() -> None:
+    for value in (math.nan, math.inf):
+        raw = torch.full((1, CELLS, 6), value)
+        assert not math.isfinite(numbers(losses(raw, truth([SMALL])))["total"])
+
+
 def test_half_precision_is_computed_in_full() -> None:
     torch.manual_seed(1)
     raw = (torch.randn(2, CELLS, 7) * 2).bfloat16()

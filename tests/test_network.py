@@ -12,7 +12,7 @@ import torch
 
 from motrail.detect.decode import Grid
 from motrail.errors import ConfigError, DataError
-from motrail.train.blocks import ConvUnit, focus_to_plain, plain_to_focus
+from motrail.train.blocks import ConvUnit, SppBottleneck, focus_to_plain, plain_to_focus
 from motrail.train.network import (
     SCALES,
     Size,
@@ -151,6 +151,16 @@ def test_the_stem_as_one_convolution_of_the_picture() -> None:
     found = torch.nn.functional.conv2d(picture, plain, stride=2, padding=2)
     assert float((found - expected).abs().max()) <= 1e-5
     assert torch.equal(plain_to_focus(plain), weight)
+
+
+def test_pooling_within_5_9_and_13_cells() -> None:
+    torch.manual_seed(0)
+    layer = SppBottleneck(8).eval()
+    x = torch.randn(2, 8, 17, 19)
+    narrow = layer.conv1(x)
+    pools = [torch.nn.MaxPool2d(side, stride=1, padding=side // 2)(narrow) for side in (5, 9, 13)]
+    expected = layer.conv2(torch.cat((narrow, *pools), dim=1))
+    assert torch.equal(layer(x), expected)
 
 
 def test_anchors_are_the_cells_that_detection_decodes() -> None:

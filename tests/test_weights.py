@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import shutil
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -179,7 +181,7 @@ def test_other_things_that_pytorch_saves(tmp_path: Path) -> None:
     )
     stem = "backbone.backbone.stem.conv.conv.weight"
     path = saved(tmp_path / "text.pth", {stem: "text"})
-    assert refused(net, path) == f"{path}: {stem}: expected a dense tensor, found str"
+    assert refused(net, path) == f"{path}: {stem}: expected a tensor, found str"
 
 
 def test_no_file_and_no_room_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +191,18 @@ def test_no_file_and_no_room_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     saved(path, trained().state_dict())
     monkeypatch.setattr(weights_module, "MAX_BYTES", 1000)
     assert refused(net, path) == f"{path}: larger than 1000 bytes"
+
+
+def test_what_is_small_only_while_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zeros = {name: torch.zeros_like(value) for name, value in trained().state_dict().items()}
+    path = saved(tmp_path / "plain.pth", zeros)
+    packed = tmp_path / "packed.pth"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as target:
+        for member in source.namelist():
+            target.writestr(member, source.read(member))
+    monkeypatch.setattr(weights_module, "MAX_BYTES", 1_000_000)
+    assert packed.stat().st_size < 1_000_000
+    assert refused(make_yolox("nano", 3), packed) == f"{packed}: larger than 1000000 bytes"
 
 
 def test_an_array_that_claims_to_be_huge_is_not_unpacked(tmp_path: Path) -> None:
@@ -233,11 +247,35 @@ def test_damaged_weights(tmp_path: Path) -> None:
     content["head.cls_preds.1.bias"] = torch.zeros(9)
     path = saved(tmp_path / "a.pth", content)
     assert refused(net, path) == (
-        f"{path}: head.cls_preds.*: the levels differ in their number of classes"
+        f"{path}: head.cls_preds.*: expected a row for each class, as many on every level"
     )
     del content["head.cls_preds.1.bias"]
     path = saved(tmp_path / "a.pth", content)
     assert refused(net, path) == f"{path}: head.cls_preds.1.bias missing; expected yolox-nano"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x.to_sparse(), "expected plain numbers, all of them in the file"),
+        (lambda x: x.to("meta"), "expected plain numbers, all of them in the file"),
+        (lambda x: x.int(), "expected torch.float32, found torch.int32"),
+        (lambda x: x.to(torch.complex64), "expected torch.float32, found torch.complex64"),
+        (lambda x: -x, "holds negative variances"),
+    ],
+)
+def test_odd_numbers(tmp_path: Path, change: Callable[[Tensor], Tensor], said: str) -> None:
+    name = "backbone.backbone.stem.conv.bn.running_var"
+    content = state(trained())
+    content[name] = change(content[name])
+    path = saved(tmp_path / "a.pth", content)
+    assert refused(make_yolox("nano", 3), path) == f"{path}: {name}: {said}"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    os.mkfifo(path)
+    assert refused(make_yolox("nano", 3), path) == f"{path}: expected a file"
 
 
 def test_what_the_network_has_no_use_for_is_told(tmp_path: Path) -> None:

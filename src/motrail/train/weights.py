@@ -148,6 +148,8 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def _check_bytes(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: expected a file")
     try:
         size = path.stat().st_size
         if zipfile.is_zipfile(path):
@@ -194,8 +196,10 @@ def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
 
 
 def _dense(value: object, name: str, path: Path) -> Tensor:
-    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
-        raise ModelError(f"{path}: {name}: expected a dense tensor, found {type(value).__name__}")
+    if not isinstance(value, Tensor):
+        raise ModelError(f"{path}: {name}: expected a tensor, found {type(value).__name__}")
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        raise ModelError(f"{path}: {name}: expected plain numbers, all of them in the file")
     return value
 
 
@@ -280,7 +284,9 @@ def _class_rows(
     counts = {len(state[name]) if state[name].ndim else 0 for name in stored}
     count = counts.pop()
     if counts or count < 1:
-        raise ModelError(f"{path}: {_CLASSES}*: the levels differ in their number of classes")
+        raise ModelError(
+            f"{path}: {_CLASSES}*: expected a row for each class, as many on every level"
+        )
     rows: list[int | None] = [None] * net.classes
     if names is not None:
         if len(names[0]) != count:
@@ -308,8 +314,13 @@ def _check_shape(name: str, value: Tensor, wanted: Tensor, path: Path) -> None:
         raise ModelError(
             f"{path}: {name}: expected shape {tuple(wanted.shape)}, found {tuple(value.shape)}"
         )
+    if value.is_floating_point() != wanted.is_floating_point():
+        raise ModelError(f"{path}: {name}: expected {wanted.dtype}, found {value.dtype}")
     if not bool(torch.isfinite(value).all()):
         raise ModelError(f"{path}: {name}: holds NaN or infinite numbers")
+    # Tiny negative ones come about where another ε was part of the variance.
+    if name.endswith("running_var") and float(value.min()) <= -1e-3:
+        raise ModelError(f"{path}: {name}: holds negative variances")
 
 
 def _some(names: Sequence[str]) -> str:
