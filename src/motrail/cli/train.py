@@ -30,6 +30,7 @@ def train_command(
     classes: str | None = None,
     map_: Annotated[tuple[str, ...], Parameter(name="--map", negative="")] = (),
     resume: Annotated[bool, Parameter(negative="")] = False,
+    check: Annotated[bool, Parameter(negative="")] = False,
     config: Annotated[Path | None, Parameter(name=("--config", "-c"))] = None,
     as_json: AsJson = False,
     train: TrainFlags = None,
@@ -65,6 +66,8 @@ def train_command(
         several times.
     resume
         Go on with the run in the folder.
+    check
+        Do not train: see in a minute whether the network can learn two of the pictures by heart.
     config
         TOML file with the section [train]; flags win over it.
     as_json
@@ -88,6 +91,12 @@ def train_command(
     training = Training(job, lambda line: print(line, file=sys.stderr, flush=True))
     if resume:
         training.resume()
+    else:
+        training.examine()
+    if check:
+        found = training.check()
+        print_json(found._asdict() | {"good": found.good}) if as_json else print(found.text)
+        return 0 if found.good else 1
     with _Told() as told:
         result = training.train(told.asked)
     if result.stopped:

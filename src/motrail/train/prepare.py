@@ -24,7 +24,6 @@ from motrail.train.network import Size
 if TYPE_CHECKING:
     from motrail.config import TrainSettings
     from motrail.dataset.folder import Dataset
-    from motrail.train.data.pictures import Pictures
     from motrail.train.data.samples import Samples
     from motrail.train.run import Job
 
@@ -129,16 +128,6 @@ def fingerprint(samples: Samples) -> str:
     ):  # fmt: skip
         digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()
-
-
-def typical_size(pictures: Pictures) -> float:
-    """Shorter side of the middle one of all objects, in pixels of the input."""
-    sides = [
-        (truth.boxes_xyxy[:, 2:] - truth.boxes_xyxy[:, :2]).min(axis=1)
-        for truth in map(pictures.truth, range(len(pictures)))
-        if len(truth.boxes_xyxy)
-    ]
-    return float(np.median(np.concatenate(sides))) if sides else 0.0
 
 
 def shown(value: object) -> str:

@@ -21,6 +21,7 @@ except ImportError as error:
     raise MissingExtraError("torch", "train", error) from error
 
 from motrail.detect.bundle import read_bundle
+from motrail.train import doctor
 from motrail.train.average import MovingAverage
 from motrail.train.checkpoint import load_checkpoint
 from motrail.train.data.ahead import Shard
@@ -28,6 +29,7 @@ from motrail.train.data.loader import TrainLoader
 from motrail.train.data.pictures import Pictures
 from motrail.train.data.samples import read_samples
 from motrail.train.data.validation import ValidationLoader
+from motrail.train.doctor import shorter_sides
 from motrail.train.export import Product, write_bundle
 from motrail.train.loop import Learner, State, fit
 from motrail.train.network import make_yolox
@@ -42,7 +44,6 @@ from motrail.train.prepare import (
     settled,
     shown,
     training_samples,
-    typical_size,
 )
 from motrail.train.processes import Processes
 from motrail.train.schedule import Schedule
@@ -194,7 +195,8 @@ class Training:
             labels.replace(classes=tuple(called.get(name, name) for name in labels.classes))
             for labels in dataset.source("val")
         ]
-        return Examination(loader, truth, typical_size(self.pictures))
+        sides = shorter_sides(self.pictures)
+        return Examination(loader, truth, float(np.median(sides)) if len(sides) else 0.0)
 
     def _network(self) -> Yolox:
         torch.manual_seed(self.settings.seed)
@@ -273,6 +275,19 @@ class Training:
         self.state = State(**content["state"])
         forget_after(self.job.folder, self.state.updates)
         self.say(f"going on after epoch {self.state.epoch}, step {self.state.step}")
+
+    def examine(self) -> None:
+        """Say what is learnt from, and draw the first batch; before the first step."""
+        if not self.processes.first:
+            return
+        whole = self.settings.batch * self.processes.world * self.settings.accumulate
+        for line in doctor.report(self.pictures, self.settings, whole):
+            self.say(line)
+        doctor.draw_first_batch(self.loader, self.job.folder / "batch0.jpg")
+
+    def check(self, seconds: float = 60) -> doctor.Check:
+        """See whether two pictures can be learnt by heart."""
+        return doctor.learn_two(self.network, self.pictures, self.settings, seconds=seconds)
 
     def train(self, stop: Callable[[], bool]) -> Result:
         """Train to the end, and write the bundle.
