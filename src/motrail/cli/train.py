@@ -65,7 +65,7 @@ def train_command(
         What a class of the dataset is called in --classes, as in person=player; may be given
         several times.
     resume
-        Go on with the run in the folder.
+        Go on with the run in the folder, if there is one.
     check
         Do not train: see in a minute whether the network can learn two of the pictures by heart.
     config

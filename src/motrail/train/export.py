@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import shutil
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 MAX_DIFFERENCE = 1e-3
 """How far the exported network may answer otherwise: scores, and offsets in cells."""
+_ROUNDING = 4.0
+"""Or so many times as far as PyTorch's own float32 is from float64: networks that were hardly
+trained make much of rounding."""
 
 
 @dataclass(frozen=True)
@@ -161,22 +165,26 @@ def _compare(answer: Answer, onnx: Path, product: Product, path: Path) -> float:
         raise MissingExtraError("onnxruntime", "detect", error) from error
     session = onnxruntime.InferenceSession(onnx.read_bytes(), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
+    exact = copy.deepcopy(answer).double()
     worst = 0.0
-    for count in (1, 3):
+    for count in (1, 2):
         shape = (count, 3, product.height, product.width)
         images = random.integers(0, 256, shape).astype(np.float32)
         with torch.no_grad():
-            expected = answer(torch.from_numpy(images)).numpy()
+            expected = exact(torch.from_numpy(images).double()).numpy()
+            ours = answer(torch.from_numpy(images)).numpy()
         found: NDArray[np.float32] = session.run(None, {"images": images})[0]
         # Pixels, and sizes as far as they are exponents, are compared by their size.
         scale = np.maximum(1, np.abs(expected))
-        difference = np.abs(found - expected) / scale
-        worst = max(worst, float(difference.max())) if np.isfinite(difference).all() else np.inf
-    if not worst <= MAX_DIFFERENCE:
-        raise ModelError(
-            f"{path}: the exported network answers otherwise than the trained one: expected a "
-            f"difference of at most {MAX_DIFFERENCE}, found {worst:.2g}; nothing was written"
-        )
+        rounding = float((np.abs(ours - expected) / scale).max())
+        difference = float((np.abs(found - expected) / scale).max())
+        worst = max(worst, difference)
+        if not difference <= max(MAX_DIFFERENCE, _ROUNDING * rounding):
+            raise ModelError(
+                f"{path}: the exported network answers otherwise than the trained one: expected a "
+                f"difference of at most {MAX_DIFFERENCE}, found {difference:.2g}; nothing was "
+                "written"
+            )
     return worst
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from motrail.errors import ConfigError, MissingExtraError
-from motrail.outputs import writing
+from motrail.outputs import WholeFile, writing
 from motrail.train.data.samples import read_samples
 from motrail.train.processes import Processes
 
@@ -22,6 +23,8 @@ except ImportError as error:
 from motrail.train.network import Size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from motrail.config import TrainSettings
     from motrail.dataset.folder import Dataset
     from motrail.train.data.samples import Samples
@@ -143,12 +146,27 @@ def prepare_folder(job: Job) -> None:
         ConfigError: It holds a run already, and this one is not to go on with it.
     """
     folder = job.folder
-    if job.resume:
-        return
-    if folder.is_dir() and any(folder.iterdir()):
+    if not job.resume and folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(
             f"{folder}: holds something already; add --resume to go on with the run there, or "
             "choose another folder with -o"
         )
     with writing(folder):
-        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+
+
+def write_settings(path: Path, settings: TrainSettings) -> None:
+    """Write a TOML file that `--config` takes, with the settings that were decided.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    lines = ["[train]"]
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if value is not None:  # TOML has no word for nothing, which is the default then
+            shown_value = list(value) if isinstance(value, tuple) else value
+            lines.append(f"{item.name} = {json.dumps(shown_value)}")
+    file = WholeFile(path)
+    with writing(path), file:
+        file.temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -31,6 +31,7 @@ from motrail.train.data.samples import read_samples
 from motrail.train.data.validation import ValidationLoader
 from motrail.train.doctor import shorter_sides
 from motrail.train.export import Product, write_bundle
+from motrail.train.look import draw_curves, draw_examples
 from motrail.train.loop import Learner, State, fit
 from motrail.train.network import make_yolox
 from motrail.train.normalisation import adapt_input, calibrate
@@ -44,6 +45,7 @@ from motrail.train.prepare import (
     settled,
     shown,
     training_samples,
+    write_settings,
 )
 from motrail.train.processes import Processes
 from motrail.train.schedule import Schedule
@@ -201,7 +203,8 @@ class Training:
     def _network(self) -> Yolox:
         torch.manual_seed(self.settings.seed)
         network = make_yolox(self.size, len(self.samples.classes))
-        if self.job.weights is not None and not self.job.resume:
+        fresh = not (self.job.resume and (self.job.folder / "checkpoints" / "last.pt").exists())
+        if self.job.weights is not None and fresh:
             self._start_from(network, self.job.weights)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
@@ -253,12 +256,17 @@ class Training:
         return self.settings.epochs * math.ceil(len(self.loader) / self.settings.accumulate)
 
     def resume(self) -> None:
-        """Go on where the run in the folder stopped.
+        """Go on where the run in the folder stopped; begin anew if it did not get far enough.
 
         Raises:
-            ModelError: There is no checkpoint, or it is of another model, dataset or classes.
+            ModelError: The checkpoint is of another model, dataset or classes, or broken.
         """
         path = self.job.folder / "checkpoints" / "last.pt"
+        if not path.exists():
+            self.say(f"note: {self.job.folder} has no checkpoint yet; beginning anew")
+            forget_after(self.job.folder, -1)
+            self.examine()
+            return
         content = load_checkpoint(path)
         before = {**content["identity"], "classes": tuple(content["identity"]["classes"])}
         now = dataclasses.asdict(self.identity)
@@ -283,6 +291,7 @@ class Training:
         whole = self.settings.batch * self.processes.world * self.settings.accumulate
         for line in doctor.report(self.pictures, self.settings, whole):
             self.say(line)
+        write_settings(self.job.folder / "config.toml", self.settings)
         doctor.draw_first_batch(self.loader, self.job.folder / "batch0.jpg")
 
     def check(self, seconds: float = 60) -> doctor.Check:
@@ -331,7 +340,19 @@ class Training:
             network_.cpu(), product, self.job.folder / "model", self.job.folder / "model.tar.gz"
         )
         self.say(f"exported; the largest difference to PyTorch is {difference:.1e}")
+        self._draw()
         return figures
+
+    def _draw(self) -> None:
+        """Curves, and what the best network finds, for people to look at."""
+        folder, examination = self.job.folder, self.examination
+        try:
+            draw_curves(folder)
+        except MissingExtraError as error:
+            self.say(f"note: no results.png: {error}")
+        seen = self.run.best or self.run.last
+        if examination is not None and seen is not None:
+            draw_examples(folder, examination.truth, seen.detections)
 
     def provenance(self) -> dict[str, Any]:
         """What the model was made from."""
