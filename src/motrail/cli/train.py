@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
 
@@ -27,6 +27,7 @@ def train_command(
     model: Annotated[str, Parameter(name=("--model", "-m"))] = "yolox-s",
     output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("runs/train"),
     weights: Annotated[Path | None, Parameter(name=("--weights", "-w"))] = None,
+    preset: Literal["bytetrack", "yolox", "yolox-legacy"] | None = None,
     classes: str | None = None,
     map_: Annotated[tuple[str, ...], Parameter(name="--map", negative="")] = (),
     resume: Annotated[bool, Parameter(negative="")] = False,
@@ -59,6 +60,9 @@ def train_command(
     weights
         What to start from: an official YOLOX .pth, a model bundle, an .onnx or a checkpoint. The
         classes may be others.
+    preset
+        How the network of --weights wants its pictures, where that is not said: bytetrack (RGB,
+        ImageNet mean and std), yolox (BGR, 0–255) or yolox-legacy (older YOLOX).
     classes
         Names of the classes to learn, separated by commas; all that have labels if unset.
     map_
@@ -83,6 +87,7 @@ def train_command(
         output,
         settings,
         weights=weights,
+        preset=preset,
         classes=[name.strip() for name in classes.split(",")] if classes else None,
         names=parse_map(map_),
         resume=resume,

@@ -30,5 +30,5 @@ def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.O
         lr=1e-3,
         momentum=settings.momentum,
         nesterov=settings.momentum > 0,
-        foreach=True,
+        fused=True,  # one pass over the weights for all of it
     )

@@ -70,9 +70,11 @@ def input_size(settings: TrainSettings) -> tuple[int, int]:
     return settings.input_height or width, width
 
 
-def settled(settings: TrainSettings, size: str, samples: Samples) -> TrainSettings:
+def settled(job: Job, size: str, samples: Samples) -> TrainSettings:
     """The settings with what was left open decided."""
+    settings = job.settings
     width = settings.input_width or (416 if size in _SMALL_SIZES else 640)
+    usual = 0.02 if job.weights is None else 0.005
     processes = Processes.of_environment().world
     whole = settings.batch * processes * settings.accumulate
     steps = settings.epochs * max(len(samples) // whole, 1)
@@ -80,7 +82,7 @@ def settled(settings: TrainSettings, size: str, samples: Samples) -> TrainSettin
         settings,
         input_width=width,
         input_height=settings.input_height or width,
-        learning_rate=settings.learning_rate or 0.02 * math.sqrt(whole / 8),
+        learning_rate=settings.learning_rate or usual * math.sqrt(whole / 8),
         warmup_steps=min(max(steps // 10, 10), 1000)
         if settings.warmup_steps is None
         else settings.warmup_steps,

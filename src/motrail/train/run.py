@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", error) from error
 
-from motrail.detect.bundle import read_bundle
+from motrail.detect.bundle import preset_spec, read_bundle
 from motrail.train import doctor
 from motrail.train.average import MovingAverage
 from motrail.train.checkpoint import load_checkpoint
@@ -56,11 +56,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from motrail.config import TrainSettings
+    from motrail.config import Preset, TrainSettings
     from motrail.dataset.folder import Dataset
     from motrail.train.data.samples import Samples
     from motrail.train.network import Yolox
 
+_CHECKPOINTS = (".pth", ".pt", ".ckpt")
 _CALIBRATION = 4
 """Batches that show how large the answers of each layer are, where that is not known."""
 
@@ -77,6 +78,7 @@ class Job:
         weights: What to start from: a checkpoint, a bundle or an `.onnx`; None starts from nothing.
         classes: Names of the classes to learn; None learns those that have labels.
         names: What classes of the dataset are called in `classes`, where that differs.
+        preset: How the network of a bare `.onnx` or checkpoint wants its pictures.
         resume: Whether to go on with the run in the folder.
     """
 
@@ -87,6 +89,7 @@ class Job:
     weights: Path | None = None
     classes: Sequence[str] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    preset: Preset | None = None
     resume: bool = False
 
 
@@ -135,7 +138,7 @@ class Training:
         self.device = choose_device(job.settings.device, self.processes.local_rank)
         dataset = open_dataset(job.dataset)
         self.samples = training_samples(dataset, job)
-        self.settings = settled(job.settings, self.size, self.samples)
+        self.settings = settled(job, self.size, self.samples)
         self.height, self.width = input_size(self.settings)
         self.identity = Identity(
             job.model,
@@ -210,9 +213,10 @@ class Training:
         return network.to(self.device)
 
     def _start_from(self, network: Yolox, path: Path) -> None:
-        spec = None
-        with contextlib.suppress(ModelError):
-            spec = read_bundle(path).spec if path.suffix not in (".pth", ".pt") else None
+        spec = read_bundle(path).spec if path.suffix not in _CHECKPOINTS else None
+        wanted = spec.input if spec is not None else None
+        if spec is None and self.job.preset is not None:
+            wanted = preset_spec(self.job.preset, 32, 32, ["any"], path).input
         loaded = load_weights(
             network,
             path,
@@ -220,8 +224,13 @@ class Training:
             classes_to=self.samples.classes if spec else None,
         )
         self.say(f"weights: {loaded.summary}")
-        if spec is not None:
-            adapt_input(network, spec.input)
+        if wanted is not None:
+            adapt_input(network, wanted)
+        elif path.suffix == ".onnx":
+            self.say(
+                f"note: {path.name} does not say how it wants its pictures; taken for BGR from 0 "
+                "to 255, as YOLOX has them now (--preset bytetrack or yolox-legacy says otherwise)"
+            )
         if loaded.fused:
             batches = self.loader.epoch(0, plain=True)
             with contextlib.closing(batches):
