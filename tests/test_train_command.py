@@ -132,6 +132,57 @@ class TestRun:
         assert (settings.epochs, settings.batch, settings.input_width) == (3, 4, 64)
 
 
+class TestExport:
+    @pytest.fixture
+    def export(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Call:
+        monkeypatch.chdir(tmp_path)
+        return caller(capsys, "export")
+
+    @pytest.fixture
+    def fresh(self, tmp_path: Path) -> Path:
+        """A run whose network is as it was made: it answers in usual numbers."""
+        from motrail.train.network import make_yolox
+
+        torch.manual_seed(1)
+        identity = {"model": "yolox-nano", "classes": ("a", "b"), "height": 64, "width": 64}
+        content = {"identity": identity, "network": make_yolox("nano", 2).state_dict()}
+        (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+        save_checkpoint(tmp_path / "run" / "checkpoints" / "best.pt", content)
+        return tmp_path / "run"
+
+    def test_onnx_decoded(self, export: Call, fresh: Path, tmp_path: Path) -> None:
+        """Decoded boxes are the raw ones, moved to their cells and scaled by the strides."""
+        import onnxruntime
+
+        assert export(fresh, "-o", "raw").code == 0
+        assert export(fresh, "-o", "out", "--decoded").code == 0
+        image = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64)).astype(np.float32)
+        answers = [
+            onnxruntime.InferenceSession(path).run(None, {"images": image})[0]
+            for path in (tmp_path / "raw" / "model.onnx", tmp_path / "out" / "model.onnx")
+        ]
+        raw, decoded = (answer[:, :64].astype(np.float64) for answer in answers)  # stride 8
+        cells = np.stack([np.arange(64) % 8, np.arange(64) // 8], axis=1)
+        expected = (raw[..., :2] + cells) * 8
+        assert np.abs(decoded[..., :2] - expected).max() < 1e-2 * np.abs(expected).max()
+        np.testing.assert_allclose(decoded[..., 4:], raw[..., 4:], atol=1e-4)
+
+    def test_tensorrt_is_a_command_for_the_users_gpu(self, export: Call, fresh: Path) -> None:
+        text = export(fresh, "-o", "out", "--format", "tensorrt", "--batch", "4").out
+        assert "trtexec --onnx=" in text
+        assert "--maxShapes=images:4x3x64x64" in text
+
+    def test_openvino(self, export: Call, fresh: Path, tmp_path: Path) -> None:
+        assert export(fresh, "-o", "out", "--format", "openvino").code == 0
+        assert {p.name for p in (tmp_path / "out").iterdir()} == {"model.xml", "model.bin"}
+
+    def test_no_run(self, export: Call, tmp_path: Path) -> None:
+        result = export(tmp_path / "none")
+        assert (result.code, "expected a checkpoint" in result.err) == (1, True)
+
+
 class TestInterrupted:
     def test_told_to_end(self, dataset: Path, whole: Path, tmp_path: Path) -> None:
         """SIGTERM saves and leaves; what goes on ends with the same weights, bit by bit."""

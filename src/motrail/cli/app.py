@@ -18,6 +18,7 @@ from motrail.cli.config import config_app
 from motrail.cli.dataset import dataset_app
 from motrail.cli.detect import detect_command
 from motrail.cli.evaluate import evaluate_command
+from motrail.cli.export import export_command
 from motrail.cli.interrupts import interrupts
 from motrail.cli.refine import refine_command
 from motrail.cli.track import track_command
@@ -50,6 +51,7 @@ app.command(refine_command, name="refine")
 app.command(detect_command, name="detect")
 app.command(dataset_app, name="dataset")
 app.command(train_command, name="train")
+app.command(export_command, name="export")
 app.command(evaluate_command, name="evaluate")
 app.command(tune_app, name="tune")
 app.command(config_app, name="config")

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 MAX_DIFFERENCE = 1e-3
 """How far the exported network may answer otherwise: scores, and offsets in cells."""
-_ROUNDING = 4.0
+_LARGEST = 12.0
+"""Logarithm of the largest box in cells: beyond, float16 and float32 know no numbers."""
+_ROUNDING = 10.0
 """Or so many times as far as PyTorch's own float32 is from float64: networks that were hardly
 trained make much of rounding."""
 
@@ -98,7 +100,7 @@ class Answer(nn.Module):
         if not self.decoded:
             return answer
         middle = (answer[..., :2] + self.corners) * self.strides
-        size = answer[..., 2:4].exp() * self.strides
+        size = answer[..., 2:4].clamp(max=_LARGEST).exp() * self.strides
         return torch.cat((middle, size, answer[..., 4:]), dim=-1)
 
 
