@@ -64,6 +64,7 @@ bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
 	@$(BIN)/python bench/formats.py
 	@$(BIN)/python bench/evaluate.py
 	@$(BIN)/python bench/tune.py
+	@$(BIN)/python bench/train.py
 	@$(BIN)/python bench/track.py
 
 clean:  ## Remove the virtual environment and all caches

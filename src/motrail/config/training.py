@@ -110,7 +110,7 @@ class TrainSettings(AugmentSettings, BoxLimits):
     input_height: int | None = setting(None, "The same; the width if unset.")
     learning_rate: float | None = setting(
         None,
-        "The highest one; if unset 0.02 from nothing and 0.005 from weights at a batch of 8, and "
+        "The highest one; if unset 0.02 from nothing and 0.002 from weights at a batch of 8, and "
         "with the root of the batch's size.",
     )
     warmup_steps: int | None = setting(

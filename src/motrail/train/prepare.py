@@ -74,7 +74,7 @@ def settled(job: Job, size: str, samples: Samples) -> TrainSettings:
     """The settings with what was left open decided."""
     settings = job.settings
     width = settings.input_width or (416 if size in _SMALL_SIZES else 640)
-    usual = 0.02 if job.weights is None else 0.005
+    usual = 0.02 if job.weights is None else 0.002
     processes = Processes.of_environment().world
     whole = settings.batch * processes * settings.accumulate
     steps = settings.epochs * max(len(samples) // whole, 1)
