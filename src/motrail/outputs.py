@@ -125,6 +125,55 @@ class WholeFile(WholeOutput):
             self.temporary.unlink()
 
 
+class WholeText(WholeOutput):
+    """A file of ASCII text that is written piece by piece, and takes its name at the end.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._whole = WholeFile(path)
+        self.path = self._whole.path
+        with writing(self.path):
+            self._file = self._whole.temporary.open("w", encoding="ascii", newline="\n")
+
+    def add(self, text: str) -> None:
+        """Write the next piece.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        with writing(self.path):
+            self._file.write(text)
+
+    def finish(self) -> None:
+        """Write what is still in memory.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        with writing(self.path):
+            self._file.close()
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        self.finish()
+        self._whole.commit()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        try:
+            self._file.close()
+        except OSError:
+            pass  # what could not be flushed is thrown away all the same
+        finally:
+            self._whole.discard()
+
+
 class WholeFolder(WholeOutput):
     """A folder: fill `temporary`, which `commit` moves to `path`.
 

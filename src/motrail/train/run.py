@@ -244,13 +244,12 @@ class Training:
             learner_network = torch.compile(learner_network)
         self.processes.join(self.device)
         autocast = autocast_type(settings.precision, self.device)
-        assert_rate = settings.learning_rate or 0.0
         return Learner(
             self.processes.wrapped(learner_network, self.device),
             make_optimizer(self.network, settings),
             MovingAverage(self.network, settings.average_decay),
             Schedule(
-                assert_rate,
+                settings.learning_rate or 0.0,
                 steps,
                 warmup=settings.warmup_steps or 0,
                 plain=min(settings.plain_epochs * (steps // settings.epochs), steps // 2),

@@ -7,7 +7,6 @@ score may be -1. Detections are kept down to low scores: trackers live on them.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from motrail.formats.labels import MAX_FRAMES
 from motrail.formats.mot.reader import MOT17_CLASSES, read_class_names
 from motrail.formats.mot.rows import read_rows
 from motrail.names import natural_order
-from motrail.outputs import WholeFile, WholeOutput, writing
+from motrail.outputs import WholeText
 from motrail.types import SequenceDetections
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def _check(rows: Rows, path: Path, classes: tuple[str, ...], found: Found) -> ND
     return good
 
 
-class DetectionFileWriter(WholeOutput):
+class DetectionFileWriter(WholeText):
     """Writes a detection file; it takes its name when the writing ends without an error.
 
     Numbers are written so that reading gives the very same back.
@@ -125,12 +124,6 @@ class DetectionFileWriter(WholeOutput):
     Raises:
         OutputError: It cannot be written.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._whole = WholeFile(path)
-        self.path = path
-        with writing(path):
-            self._file = self._whole.temporary.open("w", encoding="ascii", newline="\n")
 
     def write(self, frame: int, detections: Detections) -> None:
         """Add the detections of a frame, counted from 1; frames come in order.
@@ -151,28 +144,7 @@ class DetectionFileWriter(WholeOutput):
             for (left, top, width, height), score, class_id in rows
             if width > 0 and height > 0
         )
-        with writing(self.path):
-            self._file.write(text)
-
-    def finish(self) -> None:
-        """Write what is still in memory.
-
-        Raises:
-            OutputError: The disk is full.
-        """
-        with writing(self.path):
-            self._file.close()
-
-    def commit(self) -> None:
-        """Give the file its name."""
-        self.finish()
-        self._whole.commit()
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        with contextlib.suppress(OSError):  # what could not be flushed is thrown away all the same
-            self._file.close()
-        self._whole.discard()
+        self.add(text)
 
 
 def write_detections(path: Path, detections: SequenceDetections) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from motrail.errors import ConfigError, FormatError
-from motrail.outputs import WholeFile, WholeOutput, writing
+from motrail.outputs import WholeFile, WholeOutput, WholeText, writing
 
 if TYPE_CHECKING:
     import os
@@ -49,7 +49,7 @@ class TrackRows(NamedTuple):
     visibility: NDArray[np.float64]
 
 
-class TrackFileWriter(WholeOutput):
+class TrackFileWriter(WholeText):
     """Writes a track file; it takes its name when the writing ends without an error.
 
     Boxes have 2 decimals, scores 4.
@@ -60,12 +60,6 @@ class TrackFileWriter(WholeOutput):
     Raises:
         OutputError: It cannot be written.
     """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._whole = WholeFile(path)
-        self.path = self._whole.path
-        with writing(self.path):
-            self._file = self._whole.temporary.open("w", encoding="ascii", newline="\n")
 
     def write(self, frame: int, tracks: Tracks) -> None:
         """Add the tracks of a frame; frames come in order.
@@ -86,8 +80,7 @@ class TrackFileWriter(WholeOutput):
             f"{score:.4f},{class_id + 1},-1\n"
             for id_, (left, top, right, bottom), score, class_id in rows
         )
-        with writing(self.path):
-            self._file.write(text)
+        self.add(text)
 
     def write_rows(self, rows: TrackRows) -> None:
         """Add rows as `read_tracks` gives them, with the class and visibility that they have.
@@ -110,29 +103,6 @@ class TrackFileWriter(WholeOutput):
                 f"{max(height, 0.01):.2f},{score:.4f},{class_},{visibility:.12g}\n"
                 for frame, id_, (left, top, width, height), score, class_, visibility in lines
             )
-
-    def finish(self) -> None:
-        """Write what is still in memory.
-
-        Raises:
-            OutputError: The disk is full.
-        """
-        with writing(self.path):
-            self._file.close()
-
-    def commit(self) -> None:
-        """Give the file its name."""
-        self.finish()
-        self._whole.commit()
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        try:
-            self._file.close()
-        except OSError:
-            pass  # what could not be flushed is thrown away all the same
-        finally:
-            self._whole.discard()
 
 
 def read_tracks(path: str | os.PathLike[str]) -> TrackRows:
