@@ -306,11 +306,13 @@ class Training:
         """See whether two pictures can be learnt by heart."""
         return doctor.learn_two(self.network, self.pictures, self.settings, seconds=seconds)
 
-    def train(self, stop: Callable[[], bool]) -> Result:
+    def train(self, stop: Callable[[], bool], *, export: bool = True) -> Result:
         """Train to the end, and write the bundle.
 
         Args:
-            stop: Whether to save and leave.
+            stop: Whether to save and leave; asked after every step and after every epoch.
+            export: Whether to write the bundle and the pictures. Who leaves them out and resumes
+                the run later gets them then, without further training.
         """
         result = Result(str(self.job.folder))
         try:
@@ -321,20 +323,22 @@ class Training:
         result.epochs, result.updates = self.state.epoch, self.state.updates
         result.stopped = not self.state.done
         if self.state.done and self.processes.first:
-            result.figures = self._finish()
-            result.bundle = str(self.job.folder / "model.tar.gz")
+            best = self.job.folder / "checkpoints" / "best.pt"
+            content = load_checkpoint(best) if best.is_file() else None
+            result.figures = content["figures"] if content else {}
+            if export:
+                self._finish(content)
+                result.bundle = str(self.job.folder / "model.tar.gz")
         return result
 
-    def _finish(self) -> dict[str, float]:
-        """Export the best network; its figures."""
-        best = self.job.folder / "checkpoints" / "best.pt"
+    def _finish(self, best: Mapping[str, Any] | None) -> None:
+        """Export the best network, or the last where there was no validation."""
         figures: dict[str, float] = {}
         classes: dict[str, Any] = {}
         network = self.learner.average.network
-        if best.is_file():
-            content = load_checkpoint(best)
-            network.load_state_dict(content["network"])
-            figures, classes = content["figures"], content["classes"]
+        if best is not None:
+            network.load_state_dict(best["network"])
+            figures, classes = best["figures"], best["classes"]
         product = Product(
             self.job.model,
             self.samples.classes,
@@ -349,7 +353,6 @@ class Training:
         )
         self.say(f"exported; the largest difference to PyTorch is {difference:.1e}")
         self._draw()
-        return figures
 
     def _draw(self) -> None:
         """Curves, and what the best network finds, for people to look at."""
