@@ -21,7 +21,7 @@ class FrameNumbers:
         self.lost = 0
         self.first_pts: int | None = None
         self._waiting: list[int] = []
-        self._failures = 0
+        self.failures = 0
         self._untimed = False
         self._given_up: deque[int] = deque(maxlen=64)
         self._previous: int | None = None
@@ -36,7 +36,7 @@ class FrameNumbers:
 
     def failure(self) -> None:
         """The decoder refused a packet, this one or an earlier one."""
-        self._failures += 1
+        self.failures += 1
 
     def frame(self, pts: int | None) -> int | None:
         """The number of the frame that comes out, counted from 1.
@@ -47,11 +47,11 @@ class FrameNumbers:
         if pts in self._given_up:
             return None
         if pts is None or self._untimed:
-            missing, overtaken = self._failures, []
+            missing, overtaken = self.failures, []
         else:
             overtaken = self._overtaken(pts)
             missing = len(overtaken)
-            if not self._failures and not self._hole(pts):
+            if not self.failures and not self._hole(pts):
                 missing = 0
             if missing:
                 self._given_up.extend(overtaken)
@@ -67,13 +67,13 @@ class FrameNumbers:
 
     def end(self) -> None:
         """The decoder is empty: what still waits was lost if it complained."""
-        if self._failures:
-            self._lose(self._failures if self._untimed else len(self._waiting))
+        if self.failures:
+            self._lose(self.failures if self._untimed else len(self._waiting))
 
     def _lose(self, count: int) -> None:
         self.lost += count
         self.number += count
-        self._failures = max(0, self._failures - count)
+        self.failures = max(0, self.failures - count)
 
     def _overtaken(self, pts: int) -> list[int]:
         waiting = self._waiting
