@@ -665,7 +665,7 @@ class TestWorkers:
     def test_one_that_dies(self, weak: Path) -> None:
         cases = read_cases(weak / "det", weak / "truth", Protocol(), Counter())
         with Processes(cases, Protocol(), 1) as workers:
-            (process,) = workers._workers.values()
+            (process,) = workers.pool.processes
             os.kill(process.pid or 0, signal.SIGKILL)
             with pytest.raises(MotrailError, match=r"a worker process ended .* \(exit code -9\)"):
                 list(workers.run([Job(0, {"tracker": {}})] * 2))

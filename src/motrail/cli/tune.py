@@ -102,7 +102,7 @@ def tracker(
     from motrail.evaluate.protocol import Protocol
     from motrail.tune.results import as_dict
     from motrail.tune.tracker import Origin, TuneOptions
-    from motrail.tune.workers import cores
+    from motrail.workers import cores
 
     scoring = Protocol(protocol, class_aware=not agnostic, names=parse_map(map_))
     options = TuneOptions(

@@ -1,0 +1,185 @@
+"""Work spread over processes of our own: started anew, each set up once, deaf to Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
+
+from motrail.errors import MotrailError
+
+# Nothing heavy is imported here: a worker first says how many threads libraries may start.
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+J = TypeVar("J")
+A = TypeVar("A")
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_LOOK_UP = 1.0  # seconds
+
+
+class Failed(NamedTuple):
+    """A job that gave no answer.
+
+    Attributes:
+        reason: In one line.
+        lost: Whether the process ended in the middle of it, as one does that is killed.
+    """
+
+    reason: str
+    lost: bool = False
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Pool(Generic[J, A]):
+    """Processes that do jobs, and end with the context.
+
+    They are started anew rather than forked, so that it is the same on every system; a program
+    that uses this begins its work under `if __name__ == "__main__":`.
+
+    Args:
+        make: Called once in each process, with `load`; gives what does a job there. A function of
+            a module, so that the process finds it. What it raises as `MotrailError` is the answer
+            to each job.
+        load: What it needs; each process gets it once.
+        count: Number of processes.
+    """
+
+    def __init__(self, make: Callable[[Any], Callable[[J], A]], load: Any, count: int) -> None:
+        self._make, self._load = make, load
+        self._count = count
+        self._processes: dict[Connection[Any, Any], BaseProcess] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            for _ in range(self._count):
+                self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    @property
+    def processes(self) -> list[BaseProcess]:
+        """Those that run now."""
+        return list(self._processes.values())
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        with _deaf_to_interrupts():
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            process.start()
+        theirs.close()
+        self._processes[ours] = process
+        with contextlib.suppress(OSError):  # if it is gone already, its first job is told so
+            ours.send((self._make, self._load))
+
+    def _end(self) -> None:
+        for connection, process in self._processes.items():
+            process.terminate()
+            connection.close()
+        for process in self._processes.values():
+            process.join()
+        self._processes.clear()
+
+    def run(self, following: Callable[[], J | None]) -> Iterator[tuple[J, A | Failed]]:
+        """Have jobs done until there are no more.
+
+        Args:
+            following: The next job, or None if there is none now; asked again after each answer,
+                for an answer may bring more.
+
+        Yields:
+            Each job with its answer, as they come. A process that was lost is replaced.
+        """
+        busy: dict[Connection[Any, Any], J] = {}
+        while True:
+            for connection in list(self._processes):
+                if connection in busy:
+                    continue
+                job = following()
+                if job is None:
+                    break
+                busy[connection] = job
+                with contextlib.suppress(OSError):  # that nobody is there is seen when it answers
+                    connection.send(job)
+            if not busy:
+                return
+            ready = wait(list(busy), _LOOK_UP)
+            for connection in [each for each in busy if each in ready]:
+                job = busy.pop(connection)
+                yield job, self._answer(connection)
+
+    def _answer(self, connection: Connection[Any, Any]) -> A | Failed:
+        try:
+            trouble, answer = connection.recv()
+        except (EOFError, OSError):
+            return self._replace(connection)
+        return Failed(trouble) if trouble is not None else answer
+
+    def _replace(self, connection: Connection[Any, Any]) -> Failed:
+        process = self._processes.pop(connection)
+        connection.close()
+        process.join(_LOOK_UP)
+        self._start()
+        return Failed(
+            f"a worker process ended before its work was done (exit code {process.exitcode}); "
+            "is there enough memory? --workers 1 needs the least",
+            lost=True,
+        )
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in here do not hear Ctrl-C, which the terminal sends to all of them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would lift the mask if it were started inside
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
+    """What a process does until it is ended or nobody listens any more."""
+    for name in _THREADS:  # there is a process for every core already
+        os.environ.setdefault(name, "1")
+    with contextlib.suppress(EOFError, OSError):
+        make, load = connection.recv()
+        work = trouble = None
+        try:
+            work = make(load)
+        except MotrailError as error:
+            trouble = str(error)
+        while True:
+            job = connection.recv()
+            if work is None:
+                connection.send((trouble, None))
+                continue
+            try:
+                answer = (None, work(job))
+            except MotrailError as error:
+                connection.send((str(error), None))
+            else:
+                connection.send(answer)
