@@ -83,8 +83,20 @@ def track(
     Raises:
         ModelError: The network failed or answered with NaN; the message names the frame.
     """
+    return follow(detect(frames, detector), tracker)
+
+
+def follow(
+    found: Generator[tuple[Frame, Detections]], tracker: Tracker
+) -> Generator[tuple[Frame, Detections, Tracks]]:
+    """The second half of the loop: each frame with what was detected and tracked in it.
+
+    Args:
+        found: Frames in order with their detections; closed at the end.
+        tracker: Is told of every frame, the empty ones too.
+    """
     last: int | None = None
-    with contextlib.closing(detect(frames, detector)) as found:
+    with contextlib.closing(found):
         for frame, detections in found:
             step = 1 if last is None else frame.number - last
             last = frame.number

@@ -15,17 +15,17 @@ import numpy as np
 from motrail.errors import ConfigError, OutputError, VideoError
 from motrail.formats.mot.tracks import LabelsFile, TrackFileWriter, check_labels
 from motrail.outputs import WholeOutput, output_folder
-from motrail.pipeline import Background, Sink, Sinks, ahead, one_opencv_thread, track
+from motrail.pipeline import Background, Sink, Sinks, ahead, detect, follow, one_opencv_thread
 from motrail.track.refine import KeptTracks
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from motrail.config import Settings
-    from motrail.detect.yolox import Detector
+    from motrail.detect.detector import Detector
     from motrail.types import Detections, Frame, Tracks
     from motrail.video.draw import TrackDrawer
     from motrail.video.source import Source
@@ -167,6 +167,24 @@ class VideoSink(FileSink["VideoWriter"]):
         self._file.write(self._picture, frame.time)
 
 
+@dataclass(frozen=True)
+class Found:
+    """A source with what was detected in it.
+
+    Attributes:
+        source: Its name, size and rate; read again where a video waits for refined tracks.
+        results: Its frames in order with their detections; closed at the end. Pictures are needed
+            for a video only. When the last is out, the source says how it ended.
+        class_names: Names of the classes.
+        device: What the network ran on, for people.
+    """
+
+    source: Source
+    results: Generator[tuple[Frame, Detections]]
+    class_names: Sequence[str]
+    device: str
+
+
 def track_source(
     source: Source,
     detector: Detector,
@@ -197,9 +215,24 @@ def track_source(
         VideoError: The source cannot be decoded, or gave other frames in the second pass.
         MotrailError: Anything else that went wrong; nothing is left half-written.
     """
+    found = Found(source, detect(source, detector), detector.class_names, detector.device)
+    return track_found(found, settings, output, video=video, keep=keep, progress=progress)
+
+
+def track_found(
+    found: Found,
+    settings: Settings,
+    output: Path,
+    *,
+    video: bool = True,
+    keep: Iterable[str | os.PathLike[str]] = (),
+    progress: Callable[[Summary], None] | None = None,
+) -> Summary:
+    """Track what was detected in a source; the rest as in `track_source`."""
+    source = found.source
     paths = _paths(source, output_folder(output), keep, video=video)
-    check_labels(paths["labels"].parent, detector.class_names)
-    summary = Summary(source.name, detector.device, source.width, source.height, source.frame_rate)
+    check_labels(paths["labels"].parent, found.class_names)
+    summary = Summary(source.name, found.device, source.width, source.height, source.frame_rate)
     from motrail.track.make import make_tracker
 
     tracker = make_tracker(settings.tracker, source.frame_rate)
@@ -214,9 +247,9 @@ def track_source(
     with (
         one_opencv_thread(),
         source,
-        Sinks(_sinks(paths, source, detector, settings, kept)) as sinks,
+        Sinks(_sinks(paths, found, settings, kept)) as sinks,
     ):
-        with contextlib.closing(track(source, detector, tracker)) as results:
+        with contextlib.closing(follow(found.results, tracker)) as results:
             for frame, detections, tracks in results:
                 if kept is None:
                     sinks.write(frame, tracks)
@@ -291,12 +324,9 @@ def _same_file(path: Path, other: str | os.PathLike[str]) -> bool:
 
 
 def _sinks(
-    paths: dict[str, Path],
-    source: Source,
-    detector: Detector,
-    settings: Settings,
-    kept: KeptTracks | None,
+    paths: dict[str, Path], found: Found, settings: Settings, kept: KeptTracks | None
 ) -> Iterator[Sink]:
+    source = found.source
     if "video" in paths:
         from motrail.detect.onnx import available_cores
         from motrail.video.draw import TrackDrawer
@@ -304,7 +334,7 @@ def _sinks(
 
         rate = max(source.frame_rate / settings.video.stride, MIN_RATE)
         drawer = TrackDrawer(
-            detector.class_names,
+            found.class_names,
             width=source.width,
             height=source.height,
             frame_rate=rate,
@@ -323,4 +353,4 @@ def _sinks(
         yield Background(VideoSink(writer, drawer))
     tracks = TrackFileWriter(paths["tracks"])
     yield TrackFileSink(tracks) if kept is None else KeptTracksSink(tracks, kept)
-    yield FileSink(LabelsFile(paths["labels"].parent, detector.class_names))
+    yield FileSink(LabelsFile(paths["labels"].parent, found.class_names))
