@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import multiprocessing
 import os
 import signal
@@ -19,11 +20,20 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
+    Tell = Callable[[Any], None]
+
 J = TypeVar("J")
 A = TypeVar("A")
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _LOOK_UP = 1.0  # seconds
+
+
+class _Kind(enum.Enum):
+    """What a message of a process is."""
+
+    NOTE = 0
+    ANSWER = 1
 
 
 class Failed(NamedTuple):
@@ -52,14 +62,16 @@ class Pool(Generic[J, A]):
     that uses this begins its work under `if __name__ == "__main__":`.
 
     Args:
-        make: Called once in each process, with `load`; gives what does a job there. A function of
-            a module, so that the process finds it. What it raises as `MotrailError` is the answer
-            to each job.
+        make: Called once in each process, with `load`; gives what does a job there, and is told
+            how to report on it. A function of a module, so that the process finds it. What it
+            raises as `MotrailError` is the answer to each job.
         load: What it needs; each process gets it once.
         count: Number of processes.
     """
 
-    def __init__(self, make: Callable[[Any], Callable[[J], A]], load: Any, count: int) -> None:
+    def __init__(
+        self, make: Callable[[Any], Callable[[J, Tell], A]], load: Any, count: int
+    ) -> None:
         self._make, self._load = make, load
         self._count = count
         self._processes: dict[Connection[Any, Any], BaseProcess] = {}
@@ -100,12 +112,15 @@ class Pool(Generic[J, A]):
             process.join()
         self._processes.clear()
 
-    def run(self, following: Callable[[], J | None]) -> Iterator[tuple[J, A | Failed]]:
+    def run(
+        self, following: Callable[[], J | None], heard: Callable[[J, Any], None] | None = None
+    ) -> Iterator[tuple[J, A | Failed]]:
         """Have jobs done until there are no more.
 
         Args:
             following: The next job, or None if there is none now; asked again after each answer,
                 for an answer may bring more.
+            heard: Told of what a process reports on a job before it is done.
 
         Yields:
             Each job with its answer, as they come. A process that was lost is replaced.
@@ -125,15 +140,18 @@ class Pool(Generic[J, A]):
                 return
             ready = wait(list(busy), _LOOK_UP)
             for connection in [each for each in busy if each in ready]:
-                job = busy.pop(connection)
-                yield job, self._answer(connection)
+                kind, content = self._hear(connection)
+                if kind is _Kind.NOTE:
+                    if heard is not None:
+                        heard(busy[connection], content)
+                    continue
+                yield busy.pop(connection), content
 
-    def _answer(self, connection: Connection[Any, Any]) -> A | Failed:
+    def _hear(self, connection: Connection[Any, Any]) -> tuple[_Kind, Any]:
         try:
-            trouble, answer = connection.recv()
+            return connection.recv()  # type: ignore[no-any-return]
         except (EOFError, OSError):
-            return self._replace(connection)
-        return Failed(trouble) if trouble is not None else answer
+            return _Kind.ANSWER, self._replace(connection)
 
     def _replace(self, connection: Connection[Any, Any]) -> Failed:
         process = self._processes.pop(connection)
@@ -171,15 +189,15 @@ def _serve(connection: Connection[Any, Any]) -> None:
         try:
             work = make(load)
         except MotrailError as error:
-            trouble = str(error)
+            trouble = Failed(str(error))
+
+        def tell(note: Any) -> None:
+            connection.send((_Kind.NOTE, note))
+
         while True:
             job = connection.recv()
-            if work is None:
-                connection.send((trouble, None))
-                continue
             try:
-                answer = (None, work(job))
+                answer = trouble if work is None else work(job, tell)
             except MotrailError as error:
-                connection.send((str(error), None))
-            else:
-                connection.send(answer)
+                answer = Failed(str(error))
+            connection.send((_Kind.ANSWER, answer))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 import motrail
+from motrail.cli.batch import batch_command
 from motrail.cli.config import config_app
 from motrail.cli.dataset import dataset_app
 from motrail.cli.detect import detect_command
@@ -47,6 +48,7 @@ app = App(
     error_console=Console(stderr=True),
 )
 app.command(track_command, name="track")
+app.command(batch_command, name="batch")
 app.command(refine_command, name="refine")
 app.command(detect_command, name="detect")
 app.command(dataset_app, name="dataset")

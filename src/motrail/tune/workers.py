@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from motrail.evaluate.run import Score
     from motrail.tune.cases import Case
     from motrail.tune.space import Sections
+    from motrail.workers import Tell
 
 
 class Job(NamedTuple):
@@ -97,13 +98,13 @@ class Processes:
             yield index, answer
 
 
-def _trier(load: tuple[Sequence[Case], Scoring]) -> Callable[[tuple[int, Job]], Score]:
+def _trier(load: tuple[Sequence[Case], Scoring]) -> Callable[[tuple[int, Job], Tell], Score]:
     """What a process does with a job."""
     from motrail.tune.cases import evaluate_case
 
     cases, protocol = load
 
-    def work(numbered: tuple[int, Job]) -> Score:
+    def work(numbered: tuple[int, Job], _tell: Tell) -> Score:
         case, settings = numbered[1]
         try:
             return evaluate_case(cases[case], settings, protocol)
