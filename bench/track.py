@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from motrail.config import DetectorSettings
+from motrail.detect.detector import load_detector
 from motrail.detect.onnx import available_cores
-from motrail.detect.yolox import load_detector
 from motrail.pipeline import one_opencv_thread
 from motrail.video.read import open_source
 

@@ -13,7 +13,7 @@ from models import spot_network, spot_spec, write_archive, write_bundle
 from motrail.config import DetectorSettings
 from motrail.detect import bundle as bundles
 from motrail.detect.bundle import read_bundle, read_labels
-from motrail.detect.yolox import find_bundle, load_detector
+from motrail.detect.detector import find_bundle, load_detector
 from motrail.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def test_defaults_of_a_spec(tmp_path: Path) -> None:
             {"input": _INPUT | {"std": [1, 0, 1]}},
             "input: .*std must be above 0",
         ),
-        ({"output": {"format": "yolov8"}}, "output.format: "),
+        ({"output": {"format": "yolov88"}}, "output.format: .*'yolov8', .*found 'yolov88'"),
+        ({"input": _INPUT | {"letterbox": "middle"}}, "input.letterbox: .*'center' or 'stretch'"),
         ({"thresholds": {"score": 2}}, "thresholds.score: .*less than or equal to 1"),
     ],
 )

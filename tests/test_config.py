@@ -95,7 +95,10 @@ def test_frames_asked_for_above_beat_seconds_below() -> None:
         ({"tracker": {"lost_frames": "30"}}, r"lost_frames: .*valid integer, found '30'"),
         ({"tracker": {"lost_frames": 1.5}}, "lost_frames: .*valid integer, found 1.5"),
         ({"tracker": {"score_fusion": 1}}, "score_fusion: .*valid boolean"),
-        ({"detector": {"preset": "yolov8"}}, "preset: .*'bytetrack', 'yolox' or 'yolox-legacy'"),
+        (
+            {"detector": {"preset": "yolov88"}},
+            "preset: .*'bytetrack', 'yolox', .* or 'rt-detr', found 'yolov88'",
+        ),
         ({"detector": {"classes": [1]}}, "classes: .*valid string"),
     ],
 )

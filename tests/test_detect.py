@@ -14,9 +14,9 @@ from motrail.boxes import iou_xyxy
 from motrail.config import DetectorSettings
 from motrail.detect.bundle import COCO_CLASSES, InputSpec
 from motrail.detect.decode import Grid, decode, is_decoded, non_maximum_suppression
+from motrail.detect.detector import load_detector
 from motrail.detect.letterbox import Letterbox
 from motrail.detect.onnx import parse_device
-from motrail.detect.yolox import load_detector
 from motrail.errors import ConfigError, DataError, ModelError
 from motrail.video.read import decode_image
 

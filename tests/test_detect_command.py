@@ -13,7 +13,7 @@ from commands import Call, caller
 from models import spots_picture, write_bundle
 from motrail.config import TrackerSettings
 from motrail.dataset.convert import import_labels
-from motrail.detect.yolox import load_detector
+from motrail.detect.detector import load_detector
 from motrail.errors import FormatError
 from motrail.formats.mot.detections import read_detections, write_detections
 from motrail.formats.mot.tracks import TrackFileWriter

@@ -20,7 +20,7 @@ from models import SIDE, write_bundle
 from motrail.config import RefineSettings, Settings, VideoSettings
 from motrail.dataset.convert import import_labels
 from motrail.dataset.split import split_dataset
-from motrail.detect.yolox import load_detector
+from motrail.detect.detector import load_detector
 from motrail.errors import ConfigError, DataError, OutputError, VideoError
 from motrail.evaluate.protocol import Protocol
 from motrail.evaluate.run import evaluate

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from motrail.config import DetectorSettings
     from motrail.detect.bundle import Bundle
-    from motrail.detect.yolox import Detector
+    from motrail.detect.detector import Detector
     from motrail.types import Frame
     from motrail.video.source import Source
 
@@ -100,7 +100,7 @@ def detect_all(
 
     Args:
         footage: The sources; their names differ.
-        detector: What `motrail.detect.yolox.open_detector` gave.
+        detector: What `motrail.detect.detector.open_detector` gave.
         output: The folder.
         made_by: What `fingerprint` says of the detector.
         progress: Called after every frame with the number of frames expected.

@@ -202,7 +202,7 @@ def track_source(
 
     Args:
         source: What `motrail.video.read.open_source` gave.
-        detector: What `motrail.detect.yolox.load_detector` gave.
+        detector: What `motrail.detect.detector.load_detector` gave.
         settings: All settings.
         output: Folder for `<source>.txt`, `labels.txt` and, with `video`, `<source>.mp4`.
         video: Whether to write the video.

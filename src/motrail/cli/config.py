@@ -35,7 +35,7 @@ def show(
     """
     bundle = None
     if model is not None:
-        from motrail.detect.yolox import find_bundle
+        from motrail.detect.detector import find_bundle
 
         bundle, _ = find_bundle(model)
     resolved = resolve_settings({}, config, bundle)

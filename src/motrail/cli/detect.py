@@ -66,7 +66,7 @@ def detect_command(
         Print what was done as one JSON document.
     """
     from motrail.config import VideoSettings
-    from motrail.detect.yolox import find_bundle, open_detector
+    from motrail.detect.detector import find_bundle, open_detector
     from motrail.detecting import detect_all, fingerprint
 
     if not sources:

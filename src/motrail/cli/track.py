@@ -104,7 +104,7 @@ def _track(
     *,
     video: bool,
 ) -> tuple[Summary, Settings]:
-    from motrail.detect.yolox import find_bundle, open_detector
+    from motrail.detect.detector import find_bundle, open_detector
     from motrail.tracking import track_source
     from motrail.video.read import open_source
 

@@ -8,7 +8,18 @@ from typing import Any, Literal, get_args
 
 from motrail.errors import ConfigError
 
-Preset = Literal["bytetrack", "yolox", "yolox-legacy"]
+Preset = Literal[
+    "bytetrack",
+    "yolox",
+    "yolox-legacy",
+    "yolov5",
+    "yolov7",
+    "yolov8",
+    "yolov9",
+    "yolov10",
+    "yolov11",
+    "rt-detr",
+]
 ClassMode = Literal["separate", "vote", "ignore"]
 EncoderPreset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"
@@ -36,10 +47,14 @@ class DetectorSettings:
     """`[detector]`: from pictures to boxes."""
 
     preset: Preset | None = setting(
-        None, "How a bare .onnx wants its input: bytetrack, yolox or yolox-legacy."
+        None,
+        "What a bare .onnx is: bytetrack, yolox, yolox-legacy, yolov5, yolov7, yolov8, yolov9, "
+        "yolov10, yolov11 or rt-detr.",
     )
     labels: str | None = setting(
-        None, "File with the names of the classes of a bare .onnx, one a line."
+        None,
+        "File with the names of the classes of a bare .onnx, one a line; those in the .onnx, or "
+        "COCO's 80, if unset.",
     )
     device: str = setting("auto", "auto, cpu, cuda, cuda:N, tensorrt or openvino.")
     workers: int | None = setting(
@@ -49,7 +64,9 @@ class DetectorSettings:
         0.1, "Detections below this score are dropped. Keep it low: the tracker uses weak ones."
     )
     nms_threshold: float = setting(
-        0.7, "Of two boxes of a class that overlap more than this IoU, the better one stays."
+        0.7,
+        "Of two boxes of a class that overlap more than this IoU, the better one stays. Networks "
+        "that suppress doubles themselves (yolov10, rt-detr) are left as they are.",
     )
     classes: tuple[str, ...] | None = setting(
         None, "Names of the classes to follow, separated by commas; all if unset."

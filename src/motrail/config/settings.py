@@ -11,6 +11,7 @@ from motrail.config.sections import (
     TrackerSettings,
     VideoSettings,
 )
+from motrail.config.serving import ServeSettings
 from motrail.config.training import TrainSettings
 
 
@@ -23,6 +24,7 @@ class Settings:
     refine: RefineSettings = field(default_factory=RefineSettings)
     video: VideoSettings = field(default_factory=VideoSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -31,4 +33,5 @@ SECTIONS: dict[str, type[Any]] = {
     "refine": RefineSettings,
     "video": VideoSettings,
     "train": TrainSettings,
+    "serve": ServeSettings,
 }

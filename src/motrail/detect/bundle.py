@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 
     from motrail.config import Preset
 
+Format = Literal[
+    "yolox-raw",
+    "yolox-decoded",
+    "yolov5",
+    "yolov7-end2end",
+    "yolov8",
+    "yolov10",
+    "rt-detr",
+    "rt-detr-ultralytics",
+    "rt-detr-transformers",
+]
 MAX_JSON_BYTES = 1 << 20
 MAX_ONNX_BYTES = 2 << 30
 
@@ -42,7 +53,7 @@ class InputSpec(_Part):
     scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     mean: Triple = (0.0, 0.0, 0.0)
     std: Triple = (1.0, 1.0, 1.0)
-    letterbox: Literal["top-left"] = "top-left"
+    letterbox: Literal["top-left", "center", "stretch"] = "top-left"
     pad: Annotated[int, Field(ge=0, le=255)] = 114
 
     @model_validator(mode="after")
@@ -53,9 +64,9 @@ class InputSpec(_Part):
 
 
 class OutputSpec(_Part):
-    """How the numbers of the network are to be read: see `motrail.detect.decode`."""
+    """How the numbers of the network are to be read: see `motrail.detect.layouts`."""
 
-    format: Literal["yolox-raw", "yolox-decoded"] | None = None
+    format: Format | None = None
     strides: Annotated[tuple[int, ...], Field(min_length=1)] = (8, 16, 32)
 
 
@@ -74,7 +85,8 @@ class ModelSpec(_Part):
         architecture: Such as `"yolox-s"`.
         classes: Names; the index in the list is the network's class id.
         input: How the network wants its pictures.
-        output: How its answer is to be read; without `format` it is found out by looking.
+        output: How its answer is to be read; without `format` it is YOLOX, and whether its boxes
+            are in pixels is found out by looking.
         thresholds: Score and NMS thresholds to use unless the user says otherwise.
         tracker: Settings of `[tracker]` to use unless the user says otherwise.
         metrics: What was measured on it.
@@ -118,16 +130,43 @@ class Bundle(NamedTuple):
     spec: ModelSpec | None
 
 
+class Recipe(NamedTuple):
+    """What a preset says of a bare `.onnx`.
+
+    Attributes:
+        input: Fields of `InputSpec`, all but the size.
+        formats: How its answer may be read, the likeliest first; "yolox" is both of YOLOX's.
+    """
+
+    input: dict[str, Any]
+    formats: tuple[Format | Literal["yolox"], ...]
+
+
 _IMAGENET = {
     "color": "rgb",
     "scale": 1 / 255,
     "mean": (0.485, 0.456, 0.406),
     "std": (0.229, 0.224, 0.225),
 }
-_PRESETS: dict[Preset, dict[str, Any]] = {
-    "bytetrack": _IMAGENET,
-    "yolox": {"color": "bgr"},
-    "yolox-legacy": _IMAGENET,
+# All these prepare pictures alike, and newer tools export older networks in newer layouts: which
+# one a file has is seen from its outputs.
+_CENTRED = {"color": "rgb", "scale": 1 / 255, "letterbox": "center"}
+_ANCHORS = Recipe(_CENTRED, ("yolov5", "yolov7-end2end", "yolov8", "yolov10"))
+_ANCHOR_FREE = Recipe(_CENTRED, ("yolov8", "yolov10", "yolov5", "yolov7-end2end"))
+PRESETS: dict[Preset, Recipe] = {
+    "bytetrack": Recipe(_IMAGENET, ("yolox",)),
+    "yolox": Recipe({"color": "bgr"}, ("yolox",)),
+    "yolox-legacy": Recipe(_IMAGENET, ("yolox",)),
+    "yolov5": _ANCHORS,
+    "yolov7": _ANCHORS,
+    "yolov8": _ANCHOR_FREE,
+    "yolov9": _ANCHOR_FREE,
+    "yolov10": _ANCHOR_FREE,
+    "yolov11": _ANCHOR_FREE,
+    "rt-detr": Recipe(
+        {"color": "rgb", "scale": 1 / 255, "letterbox": "stretch"},
+        ("rt-detr", "rt-detr-transformers", "rt-detr-ultralytics"),
+    ),
 }
 
 
@@ -157,29 +196,42 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def preset_spec(
-    preset: Preset, height: int, width: int, classes: Sequence[str], path: Path
+    preset: Preset,
+    height: int,
+    width: int,
+    classes: Sequence[str],
+    path: Path,
+    found: Format | None = None,
 ) -> ModelSpec:
     """The `model.json` that a bare `.onnx` would have.
+
+    Args:
+        preset: What it was said to be.
+        height: Of the input in pixels.
+        width: The same.
+        classes: Names; the index is the network's class id.
+        path: The file.
+        found: The format of its answer where that is known.
 
     Raises:
         ModelError: The size or the names are not possible.
     """
+    recipe = PRESETS[preset]
     content = {
-        "architecture": "yolox",
+        "architecture": "yolox" if recipe.formats == ("yolox",) else preset,
         "classes": tuple(classes),
-        "input": {"height": height, "width": width, **_PRESETS[preset]},
+        "input": {"height": height, "width": width, **recipe.input},
+        "output": {"format": found},
         "provenance": {"preset": preset, "file": path.name},
     }
     return _validated(content, path)
 
 
-def default_classes(preset: Preset, count: int) -> tuple[str, ...] | None:
+def default_classes(preset: Preset, count: int | None) -> tuple[str, ...] | None:
     """The names that models of this preset usually have; None if their number differs."""
-    if preset == "bytetrack" and count == 1:
-        return ("pedestrian",)
-    if preset != "bytetrack" and count == len(COCO_CLASSES):
-        return COCO_CLASSES
-    return None
+    if preset == "bytetrack":
+        return ("pedestrian",) if count == 1 else None
+    return COCO_CLASSES if count == len(COCO_CLASSES) else None
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -259,7 +311,7 @@ def _read_archive(path: Path) -> Bundle:
     )
 
 
-# The names of COCO's 80 classes in the order of the published YOLOX weights.
+# The names of COCO's 80 classes in the order of the published weights of all these networks.
 # fmt: off
 COCO_CLASSES: tuple[str, ...] = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",

@@ -41,7 +41,13 @@ class Scratch:
 
 
 class Letterbox:
-    """Scales pictures to fit the input, from the top left corner, and pads the rest.
+    """Scales pictures to the input and pads the rest; boxes find their way back.
+
+    `top-left` keeps the shape of the picture, puts it into the top left corner and rounds its size
+    down, as YOLOX does. `center` keeps the shape, puts it into the middle, the odd pixel of the
+    padding to the right and below, and rounds its size to the nearest, as YOLOv5 to YOLOv11 do
+    (`LetterBox` of https://github.com/ultralytics/ultralytics). `stretch` fills the input, as
+    RT-DETR does.
 
     The value of a pixel becomes (value · scale − mean) / std, channel by channel, the padding too.
 
@@ -51,6 +57,7 @@ class Letterbox:
 
     def __init__(self, spec: InputSpec) -> None:
         self.height, self.width = spec.height, spec.width
+        self._mode = spec.letterbox
         self._planes = (2, 1, 0) if spec.color == "rgb" else (0, 1, 2)  # of a BGR picture
         values = np.arange(256, dtype=np.float32)[:, None] * np.float32(spec.scale)
         tables = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
@@ -58,9 +65,19 @@ class Letterbox:
         self._pad = tables[spec.pad]
 
     def size_inside(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height that a picture has in the input: rounded down, at least one pixel."""
+        """Width and height that a picture has in the input: whole pixels, at least one."""
+        if self._mode == "stretch":
+            return self.width, self.height
         ratio = min(self.height / height, self.width / width)
+        if self._mode == "center":
+            return max(round(width * ratio), 1), max(round(height * ratio), 1)
         return max(int(width * ratio), 1), max(int(height * ratio), 1)
+
+    def _corner(self, width: int, height: int) -> tuple[int, int]:
+        """Where the top left corner of a scaled picture of this size lies in the input."""
+        if self._mode == "center":
+            return (self.width - width) // 2, (self.height - height) // 2
+        return 0, 0
 
     def new_scratch(self) -> Scratch:
         """Memory for `apply`; fresh memory for every picture would cost more than the work."""
@@ -88,12 +105,17 @@ class Letterbox:
         scratch.fit(width, height)
         cv2.resize(image, (width, height), dst=scratch.resized, interpolation=cv2.INTER_LINEAR)
         cv2.split(scratch.resized, scratch.planes)
+        left, top = self._corner(width, height)
+        right, bottom = left + width, top + height
         for channel, source in enumerate(self._planes):
-            plane = scratch.blob[0, channel]
+            plane, pad = scratch.blob[0, channel], self._pad[channel]
             # A table look-up is the whole arithmetic in one pass.
-            cv2.LUT(scratch.planes[source], self._tables[channel], dst=plane[:height, :width])
-            plane[height:] = self._pad[channel]
-            plane[:height, width:] = self._pad[channel]
+            inside = plane[top:bottom, left:right]
+            cv2.LUT(scratch.planes[source], self._tables[channel], dst=inside)
+            plane[:top] = pad
+            plane[bottom:] = pad
+            plane[top:bottom, :left] = pad
+            plane[top:bottom, right:] = pad
         return scratch.blob
 
     def undo(self, boxes_xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
@@ -104,5 +126,6 @@ class Letterbox:
         """
         inside_width, inside_height = self.size_inside(width, height)
         factor = np.array([width / inside_width, height / inside_height] * 2, np.float32)
-        restored: NDArray[np.float32] = boxes_xyxy * factor
+        corner = np.array(self._corner(inside_width, inside_height) * 2, np.float32)
+        restored: NDArray[np.float32] = (boxes_xyxy - corner) * factor
         return restored

@@ -1,4 +1,4 @@
-"""The detector: a YOLOX network with everything around it."""
+"""The detector: a network with everything around it, and where it is loaded from."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 
 from motrail.config import DetectorSettings, nearest
 from motrail.detect import bundle as bundles
-from motrail.detect.decode import Grid, decode, is_decoded
+from motrail.detect.bare import bare_spec
+from motrail.detect.layouts.base import Wanted
+from motrail.detect.layouts.table import open_layout
 from motrail.detect.letterbox import Letterbox
 from motrail.detect.onnx import open_network
+from motrail.detect.trial import grey_answer, other_inputs
 from motrail.errors import ConfigError, ModelError
 from motrail.types import Detections
 
@@ -56,30 +59,19 @@ class Detector:
         self.device = network.device
         self._network = network
         self._name = name
-        self._score_threshold = settings.score_threshold
-        self._nms_threshold = settings.nms_threshold
-        self._allowed = _allowed_classes(settings.classes, spec.classes)
+        self._wanted = Wanted(
+            settings.score_threshold,
+            settings.nms_threshold,
+            _allowed_classes(settings.classes, spec.classes),
+        )
         self._letterbox = Letterbox(spec.input)
         self._of_thread = threading.local()
-        self._grid = Grid(spec.input.height, spec.input.width, spec.output.strides)
-        self._decoded = self._look_at_output(spec)
-
-    def _look_at_output(self, spec: ModelSpec) -> bool:
-        grey = np.full((spec.input.height, spec.input.width, 3), 114, np.uint8)
-        output = self._network.run(self._letterbox.apply(grey))
+        self._others = other_inputs(network, spec)
+        answer = grey_answer(network, spec)
         try:
-            decoded = is_decoded(
-                _one_picture(output), self._grid, len(spec.classes), told=spec.output.format
-            )
+            self._layout = open_layout(spec, answer)
         except ModelError as error:
-            raise ModelError(f"{self._name}: {error}") from None
-        found = "yolox-decoded" if decoded else "yolox-raw"
-        if spec.output.format not in (None, found):
-            raise ModelError(
-                f"{self._name}: model.json says output format {spec.output.format!r}, "
-                f"but the network answers in {found!r}"
-            )
-        return decoded
+            raise ModelError(f"{name}: {error}") from None
 
     def detect(self, image: NDArray[np.uint8]) -> Detections:
         """Find the objects in one picture.
@@ -96,16 +88,10 @@ class Detector:
         """
         if not hasattr(self._of_thread, "scratch"):
             self._of_thread.scratch = self._letterbox.new_scratch()
-        output = self._network.run(self._letterbox.apply(image, self._of_thread.scratch))
+        blob = self._letterbox.apply(image, self._of_thread.scratch)
+        answer = self._network.run_all(blob, self._layout.outputs, self._others)
         try:
-            boxes, scores, class_ids = decode(
-                _one_picture(output),
-                self._grid,
-                decoded=self._decoded,
-                score_threshold=self._score_threshold,
-                nms_threshold=self._nms_threshold,
-                allowed_classes=self._allowed,
-            )
+            boxes, scores, class_ids = self._layout.read(answer, self._wanted)
         except ModelError as error:
             raise ModelError(f"{self._name}: {error}") from None
         height, width = image.shape[:2]
@@ -156,7 +142,7 @@ def open_detector(bundle: Bundle, settings: DetectorSettings, preset: Preset | N
     """Load the detector of a bundle that was read before; arguments as in `load_detector`."""
     name = str(bundle.path)
     network = open_network(bundle.onnx, name, device=settings.device, workers=settings.workers)
-    spec = bundle.spec or _bare_spec(bundle, network, settings, preset)
+    spec = bundle.spec or bare_spec(bundle, network, settings, preset)
     shape = network.input_shape[2:]
     wanted = (spec.input.height, spec.input.width)
     if any(size not in (None, want) for size, want in zip(shape, wanted, strict=True)):
@@ -165,61 +151,6 @@ def open_detector(bundle: Bundle, settings: DetectorSettings, preset: Preset | N
             f"the network wants {shape[1]}×{shape[0]}"
         )
     return Detector(network, spec, settings, name)
-
-
-def _bare_spec(
-    bundle: Bundle, network: Network, settings: DetectorSettings, preset: Preset | None
-) -> ModelSpec:
-    name = bundle.path
-    chosen = settings.preset or preset
-    if chosen is None:
-        raise ConfigError(
-            f"{name}: a bare .onnx does not say how it wants its input; add --preset bytetrack "
-            "(RGB, ImageNet mean and std), yolox (BGR, 0–255) or yolox-legacy (older YOLOX)"
-        )
-    height, width = network.input_shape[2:]
-    if height is None or width is None:
-        raise ModelError(
-            f"{name}: this network takes pictures of any size; put it into a bundle whose "
-            "model.json says which"
-        )
-    shape = network.output_shape
-    if len(shape) != 3 or shape[2] is None or shape[2] < 6:
-        raise ModelError(
-            f"{name}: expected the output of a YOLOX network, shape (1, cells, 5 + classes), "
-            f"found {shape}"
-        )
-    return bundles.preset_spec(
-        chosen, height, width, _names(settings, chosen, shape[2] - 5, name), name
-    )
-
-
-def _names(settings: DetectorSettings, preset: Preset, count: int, path: Path) -> Sequence[str]:
-    names: Sequence[str] | None
-    if settings.labels is not None:
-        names = bundles.read_labels(Path(settings.labels))
-        if len(names) != count:
-            raise ModelError(
-                f"{settings.labels}: {len(names)} names for the {count} classes of {path}"
-            )
-        return names
-    names = bundles.default_classes(preset, count)
-    if names is None:
-        raise ModelError(
-            f"{path}: the network knows {count} classes and preset {preset!r} has no names for "
-            "them; name them with --labels FILE, one a line"
-        )
-    return names
-
-
-def _one_picture(output: NDArray[np.float32]) -> NDArray[np.float32]:
-    if output.ndim != 3 or output.shape[0] != 1:
-        raise ModelError(
-            "expected the output of a YOLOX network, shape (1, cells, 5 + classes), "
-            f"found {output.shape}"
-        )
-    first: NDArray[np.float32] = output[0]
-    return first
 
 
 def _allowed_classes(
