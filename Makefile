@@ -17,12 +17,12 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("motrail needs Python 3.11 or newer; set PYTHON=… to one" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing motrail into $(VENV) …"
-	@$(PIP) -e '.[detect,video,evaluate,tune]'
+	@$(PIP) -e '.[detect,video,evaluate,tune,serve,remote]'
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready
 	@echo "Installing the tools for development …"
-	@$(PIP) -e '.[detect,video,evaluate,tune,train,dev]'
+	@$(PIP) -e '.[detect,video,evaluate,tune,serve,remote,train,dev]'
 	@$(PIP) --no-deps trackeval pixeltable-yolox
 	@touch $@
 
@@ -45,6 +45,7 @@ proof: $(VENV)/ready-bench  ## Run the checks at full size and print a table
 	@$(BIN)/python bench/tune.py
 	@$(BIN)/python bench/figures.py --check
 	@$(BIN)/python bench/track.py
+	@$(BIN)/python bench/batch.py
 
 figures: $(VENV)/ready-dev  ## Make the table of docs/figures.md anew
 	@$(BIN)/python bench/figures.py
@@ -66,6 +67,7 @@ bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
 	@$(BIN)/python bench/tune.py
 	@$(BIN)/python bench/train.py
 	@$(BIN)/python bench/track.py
+	@$(BIN)/python bench/batch.py
 
 clean:  ## Remove the virtual environment and all caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,6 +88,73 @@ def test_two_follow_one(tmp_path: Path) -> None:
         moved = max(moved, float((value - start[name]).abs().max()))
     assert worst < 1e-3
     assert moved > 20 * worst  # it did learn, and far more than the two differ
+
+
+def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
+    """`motrail train` in two processes."""
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+         "-m", "motrail", "train", *map(str, words), "--device", "cpu"],
+        capture_output=True, text=True, check=False, timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.proof
+def test_two_train_a_run(tmp_path: Path) -> None:
+    """The first alone writes and talks; that it made the folder is not in the second's way."""
+    from test_training_trouble import write_data
+
+    data = write_data(tmp_path / "data")
+    words = (
+        *(data, "-o", tmp_path / "run", "--model", "yolox-nano", "--input-width", "64"),
+        *("--batch", "2", "--epochs", "3", "--plain-epochs", "1", "--log-every", "1"),
+    )
+    ended = torchrun(*words)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("learning from 16 pictures") == 1
+    assert ended.stderr.count("epoch=3/3 step=4 ") == 1
+    assert ended.stdout.count("written") == 1
+    assert (tmp_path / "run" / "model.tar.gz").is_file()
+    again = torchrun(*words[:5], "--resume", "--epochs", "4")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("going on after epoch 3, step 0") == 1
+    assert again.stderr.count("epoch=4/4 step=4 ") == 1
+
+
+@pytest.mark.proof
+def test_one_of_two_runs_out_of_memory(tmp_path: Path) -> None:
+    """Both end, and it says what it knows."""
+    from test_training_trouble import FLAGS, write_data
+
+    data = write_data(tmp_path / "data")
+    program = tmp_path / "limited.py"
+    program.write_text(
+        """
+import os, sys, torch
+from motrail.cli.app import run
+from motrail.train.network import Yolox
+forward, steps = Yolox.forward, []
+def limited(self, images):
+    steps.append(1)
+    if os.environ["RANK"] == "1" and len(steps) > 2:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    return forward(self, images)
+Yolox.forward = limited
+sys.exit(run(sys.argv[1:]))
+"""
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(program),
+         "train", str(data), "-o", str(tmp_path / "run"), *FLAGS],
+        capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert (
+        "process 1 of 2: cpu is out of memory in epoch 2, step 1, with --batch 4 and pictures of "
+        "up to 64x64; try half of it, which was not tried here: --resume --batch 2 --accumulate 2"
+    ) in " ".join(ended.stderr.split())
 
 
 def test_what_torchrun_says() -> None:

@@ -103,7 +103,7 @@ class TestRun:
         found = {path.name for path in whole.iterdir()}
         assert found >= {
             "batch0.jpg", "checkpoints", "config.toml", "examples", "log.txt", "metrics.jsonl",
-            "model", "model.tar.gz", "results.png",
+            "model", "model.tar.gz", "results.png", "tensorboard",
         }  # fmt: skip
         rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
         assert [row["kind"] for row in rows].count("val") == 3
@@ -114,7 +114,7 @@ class TestRun:
         assert spec["provenance"]["pictures"] == 24
 
     def test_the_model_can_be_loaded(self, whole: Path) -> None:
-        from motrail.detect.yolox import load_detector
+        from motrail.detect.detector import load_detector
 
         detector = load_detector(whole / "model.tar.gz")
         assert detector.class_names == ("square",)
@@ -196,6 +196,34 @@ class TestInterrupted:
         assert not (run / "model.tar.gz").exists()
         finish(dataset, run)
         assert same(weights(run), weights(whole))
+
+    def test_told_to_end_after_the_last_step(
+        self, call: Call, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The model is written by who goes on."""
+
+        def over(_told: object) -> bool:
+            path = tmp_path / "run" / "metrics.jsonl"
+            return path.exists() and '"kind": "val", "epoch": 1' in path.read_text()
+
+        monkeypatch.setattr("motrail.cli.train._Told.asked", over)
+        result = call(dataset, "-o", "run", *TINY[:6], "--epochs", "1")
+        assert result.code == 3
+        assert result.err.endswith(
+            "stopped and saved before the model was written; go on with --resume\n"
+        )
+        assert not (tmp_path / "run" / "model.tar.gz").exists()
+
+    def test_ctrl_c(self, dataset: Path, tmp_path: Path) -> None:
+        """Leaves at once, with what the last checkpoint has."""
+        run = tmp_path / "run"
+        process = start(dataset, run)
+        wait_for(run, updates=8)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out) == (130, ""), err
+        assert err.splitlines()[-1] == "interrupted; nothing was left half-written"
+        assert load_checkpoint(run / "checkpoints" / "last.pt")["state"]["epoch"] == 1
 
     @pytest.mark.parametrize("seed", [1])
     def test_killed(self, dataset: Path, whole: Path, tmp_path: Path, seed: int) -> None:

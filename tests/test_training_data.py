@@ -142,6 +142,7 @@ def test_what_is_cut_hidden_or_outside(tmp_path: Path) -> None:
     assert samples.notes == {
         "boxes outside of their picture are left out": 1,
         "boxes of which too little is to be seen are ignored": 3,
+        "class 'ball' has no object here, and is not learnt": 1,
     }
     all_count = read_samples(dataset, "train", limits=BoxLimits(min_visibility=0, min_share=0))
     assert len(all_count.boxes_xyxy) == 6
@@ -178,7 +179,10 @@ def test_frames_without_pictures(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "data", {"a": ([noise(48, 64)], rows)})
     samples = read_samples(dataset, "train")
     assert len(samples) == 1
-    assert samples.notes == {"labelled frames without a picture are left out": 2}
+    assert samples.notes == {
+        "labelled frames without a picture are left out": 2,
+        "class 'ball' has no object here, and is not learnt": 1,
+    }
 
 
 def test_pictures_of_different_sizes(tmp_path: Path) -> None:
@@ -228,10 +232,10 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(FormatError) as wrong:
         read_samples(dataset, "train", classes=["ball"])
     assert str(wrong.value) == (
-        f"{folder / 'train'}: expected objects to learn from (ball), found none"
+        f"{folder / 'train'}: expected labelled objects (ball), found none in 1 pictures"
     )
     hidden = {"a": ([noise(48, 64)], [row(1, 1, (0, 0, 9, 9), "0,1,1")])}
-    with pytest.raises(FormatError, match=r"objects to learn from \(no classes\), found none"):
+    with pytest.raises(FormatError, match=r"labelled objects \(person, ball\), found none"):
         read_samples(write_dataset(tmp_path / "hidden", hidden), "train")
 
 
@@ -770,6 +774,7 @@ def test_sizes_of_batches(tmp_path: Path) -> None:
     sizes = [loader.input_size(epoch, step) for epoch in range(40) for step in range(5)]
     # 10 by 6 blocks of 32; the longer side has 8 to 12 and the other one keeps the shape.
     assert set(sizes) == {(160, 256), (160, 288), (192, 320), (224, 352), (224, 384)}
+    assert loader.largest_size() == max(sizes)
     assert all(len(set(sizes[n : n + 3])) == 1 for n in range(0, 198, 3))
     assert loader.input_size(3, 2, plain=True) == (192, 320)
     images = [image for image, _ in loader.epoch(2)]
@@ -779,6 +784,7 @@ def test_sizes_of_batches(tmp_path: Path) -> None:
         Pictures(samples, 32, 32), AugmentSettings(multiscale=0.9), batch=1, workers=0
     )
     assert {least.input_size(0, 10 * n) for n in range(30)} == {(32, 32)}
+    assert least.largest_size() == (32, 32)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import os
 import shutil
 import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -26,12 +28,12 @@ from motrail.detect.letterbox import Letterbox
 from motrail.errors import DataError, MissingExtraError, ModelError
 from motrail.train.network import Yolox, make_yolox, with_scores
 from motrail.train.normalisation import FRESH_LENGTH, adapt_input, calibrate
+from motrail.train.start import notes
 from motrail.train.weights import Loaded, load_weights
 from yolox_reference import one_thread, randomise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -342,6 +344,70 @@ def test_names_that_do_not_fit(tmp_path: Path) -> None:
         load_weights(net, path, classes_from=("a",), classes_to=("a", "b"))
 
 
+def test_eighty_classes_are_those_of_coco(tmp_path: Path) -> None:
+    """Official files name none; `person` is the first of them and `sports ball` the 33rd."""
+    source, net = trained(80), trained(3, seed=5)
+    path = saved(tmp_path / "yolox_nano.pth", {"model": source.state_dict()})
+    loaded = load_weights(net, path, classes_to=("sports ball", "parcel", "person"))
+    for name in PREDICTIONS:
+        mine, theirs = net.state_dict()[name], source.state_dict()[name]
+        assert torch.equal(mine[0], theirs[32])
+        assert torch.equal(mine[2], theirs[0])
+    assert loaded.kept_classes == ("sports ball", "person")
+    assert loaded.new_classes == ("parcel",)
+    assert loaded.known_classes == COCO_CLASSES
+    assert loaded.summary.endswith("; kept sports ball, person; new parcel")
+
+
+def test_one_class_of_bytetrack_is_the_pedestrian(tmp_path: Path) -> None:
+    source, net = trained(1), trained(2, seed=5)
+    path = saved(tmp_path / "bytetrack.pth.tar", {"model": source.state_dict()})
+    wanted = ("ball", "pedestrian")
+    assert load_weights(net, path, classes_to=wanted).known_classes == ()
+    loaded = load_weights(net, path, classes_to=wanted, preset="bytetrack")
+    assert loaded.kept_classes == ("pedestrian",)
+    for name in PREDICTIONS:
+        assert torch.equal(net.state_dict()[name][1], source.state_dict()[name][0])
+
+
+@pytest.mark.parametrize("kind", ["last", "best"])
+def test_our_own_checkpoints_know_their_classes(tmp_path: Path, kind: str) -> None:
+    """Of `last.pt` the averaged weights are taken."""
+    source, other, net = trained(2), trained(2, seed=7), trained(1, seed=5)
+    content: dict[str, Any] = {"schema": 1, "identity": {"classes": ("car", "van")}}
+    if kind == "last":
+        content |= {
+            "network": other.state_dict(), "average": {"network": source.state_dict(), "updates": 3}
+        }  # fmt: skip
+    else:
+        content["network"] = source.state_dict()
+    loaded = load_weights(net, saved(tmp_path / f"{kind}.pt", content), classes_to=("van",))
+    assert same(net, source, but="head.cls_preds.")
+    assert loaded.kept_classes == ("van",)
+    for name in PREDICTIONS:
+        assert torch.equal(net.state_dict()[name][0], source.state_dict()[name][1])
+
+
+@pytest.mark.parametrize(
+    ("classes", "advice"),
+    [
+        (("parcel", "pedestrian"), "--map pedestrian=person would keep what they know of that"),
+        (("Cars",), "--map Cars=car would keep what they know of that"),
+        (("bike",), "--map bike=bicycle would keep what they know of that"),
+        (("parcel",), "--map OURS=THEIRS would keep what they know of one of these"),
+    ],
+)
+def test_how_to_keep_what_the_weights_know(classes: tuple[str, ...], advice: str) -> None:
+    loaded = Loaded(Path("a.pth"), (), known_classes=COCO_CLASSES)
+    assert list(notes(loaded, classes)) == [
+        f"note: the weights know person, bicycle, car and 77 more; {advice}"
+    ]
+    kept = dataclasses.replace(loaded, kept_classes=("person",))
+    assert list(notes(kept, classes)) == []
+    unknown = dataclasses.replace(loaded, known_classes=())
+    assert list(notes(unknown, classes)) == []
+
+
 # ONNX.
 
 MODELS = {
@@ -520,6 +586,17 @@ def test_a_bundle_knows_its_classes(data: Path, tmp_path: Path) -> None:
     loaded = load_weights(net, path, classes_to=("ball", "pedestrian"))
     assert loaded.kept_classes == ("pedestrian",)
     assert loaded.new_classes == ("ball",)
+
+
+def test_a_bare_onnx_of_coco_knows_its_classes(data: Path) -> None:
+    net = make_yolox("nano", 2)
+    path = data / "models" / "yolox_nano.onnx"
+    loaded = load_weights(net, path, classes_to=("person", "parcel"))
+    assert (loaded.kept_classes, loaded.new_classes) == (("person",), ("parcel",))
+    whole = make_yolox("nano", 80)
+    load_weights(whole, path)
+    for name in PREDICTIONS:
+        assert torch.equal(net.state_dict()[name][0], whole.state_dict()[name][0])
 
 
 def changed(data: Path, path: Path, change: Callable[[Any], None]) -> Path:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
 
 from motrail.cli.interrupts import interrupts
 from motrail.cli.output import AsJson, print_json, print_rows
 from motrail.cli.settings import flags_of, parse_map, resolve_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import FrameType
+
+    from motrail.train.watch import Progress
 
 TrainFlags: Any = flags_of("train")
 
@@ -56,7 +69,8 @@ def train_command(
     model
         yolox-nano, -tiny, -s, -m, -l or -x: from fast and small to slow and exact.
     output
-        Folder of the run.
+        Folder of the run. After --resume its config.toml is where settings come from that are not
+        given anew, unless there is a --config.
     weights
         What to start from: an official YOLOX .pth, a model bundle, an .onnx or a checkpoint. The
         classes may be others.
@@ -80,7 +94,9 @@ def train_command(
     from motrail.train.prepare import prepare_folder
     from motrail.train.run import Job, Training
 
-    settings = resolve_settings({"train": train}, config).settings.train
+    kept = output / "config.toml"
+    source = kept if config is None and resume and kept.is_file() else config
+    settings = resolve_settings({"train": train}, source).settings.train
     job = Job(
         dataset,
         model,
@@ -93,21 +109,24 @@ def train_command(
         resume=resume,
     )
     prepare_folder(job)
-    training = Training(job, lambda line: print(line, file=sys.stderr, flush=True))
-    if resume:
-        training.resume()
-    else:
-        training.examine()
-    if check:
-        found = training.check()
-        print_json(found._asdict() | {"good": found.good}) if as_json else print(found.text)
-        return 0 if found.good else 1
-    with _Told() as told:
-        result = training.train(told.asked)
+    with training_progress() as (say, progress):
+        training = Training(job, say, progress)
+        if resume:
+            training.resume()
+        else:
+            training.examine()
+        if check:
+            found = training.check()
+            print_json(found._asdict() | {"good": found.good}) if as_json else print(found.text)
+            return 0 if found.good else 1
+        with _Told() as told:
+            result = training.train(told.asked)
+    if not training.processes.first:
+        return PARTLY_DONE if result.stopped else 0
     if result.stopped:
-        print(
-            f"stopped and saved in epoch {result.epochs + 1}; go on with --resume", file=sys.stderr
-        )
+        over = result.epochs >= training.settings.epochs
+        where = "before the model was written" if over else f"in epoch {result.epochs + 1}"
+        print(f"stopped and saved {where}; go on with --resume", file=sys.stderr)
     if as_json:
         print_json(result.as_dict())
     else:
@@ -117,8 +136,44 @@ def train_command(
     return PARTLY_DONE if result.stopped else 0
 
 
+@contextlib.contextmanager
+def training_progress() -> Iterator[
+    tuple[Callable[[str], None], Callable[[Progress], None] | None]
+]:
+    """Take lines for stderr and, on a terminal, show a bar below them over all epochs.
+
+    Yields:
+        What takes lines, and what takes how far it is; None where there is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda line: print(line, file=sys.stderr, flush=True), None
+        return
+    bar = Bar(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, soft_wrap=True),
+        transient=True,
+    )
+    task: TaskID | None = None
+
+    def show(progress: Progress) -> None:
+        nonlocal task
+        precision = progress.average_precision
+        known = "" if precision is None else f", AP {precision:.1f}"
+        text = f"{progress.images_per_second:.1f} images/s, loss {progress.loss:.3g}{known}"
+        if task is None:  # what was done before an interruption says nothing about the time left
+            task = bar.add_task(text, total=progress.total, completed=progress.steps - 1)
+        bar.update(task, description=text, completed=progress.steps)
+
+    with bar:
+        yield lambda line: bar.console.print(line, markup=False, highlight=False), show
+
+
 class _Told:
-    """Hears SIGTERM and Ctrl-C, so that training can save and leave."""
+    """Hears SIGTERM, so that training can save and leave; looks for a Ctrl-C that was lost."""
 
     def __init__(self) -> None:
         self._asked = False

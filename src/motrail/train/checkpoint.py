@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,7 +40,9 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
                 os.fsync(stream.fileno())
         except RuntimeError as error:  # what PyTorch makes of a full disk
             reason = error.__cause__ or error.__context__
-            raise OSError(28, f"No space left, or another trouble: {reason or error}") from error
+            if isinstance(reason, OSError):
+                raise reason from None
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -51,13 +54,45 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ModelError(f"{path}: larger than {MAX_BYTES:,} bytes; expected a checkpoint")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, ValueError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise ModelError(f"{path}: expected a checkpoint of a training: {lines[0]}") from error
+        content = load(path)
+    except ModelError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise ModelError(f"{path}: expected a checkpoint of a training: {reason}") from error
+    # A damaged file makes the reader fail in ways that have nothing in common.
+    except Exception as error:
+        raise ModelError(
+            f"{path}: expected a checkpoint of a training: {what_is_wrong(error)}"
+        ) from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ModelError(
             f"{path}: expected a checkpoint of `motrail train`; weights of others are given with "
             "--weights"
         )
     return content
+
+
+def load(path: Path) -> object:
+    """What PyTorch reads from a file without running code in it, onto the CPU.
+
+    Raises:
+        Exception: It cannot be read; of whatever kind.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it wonders aloud about what is no checkpoint
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def what_is_wrong(error: Exception) -> str:
+    """What made PyTorch refuse a file; it says that at great length itself."""
+    if isinstance(error, pickle.UnpicklingError) and holds_code(error):
+        return "it holds something besides numbers and text, which may be code and is not read"
+    if isinstance(error, RuntimeError | ValueError):
+        return " ".join(str(error).split())[:200]
+    return "it is damaged, or something else"
+
+
+def holds_code(error: Exception) -> bool:
+    """Whether a file was refused because it names Python objects."""
+    return any(word in str(error) for word in (" GLOBAL ", "instantiate", " reduce "))

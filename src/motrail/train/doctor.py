@@ -13,6 +13,7 @@ import torch
 
 from motrail.boxes import cxcywh_to_xyxy
 from motrail.outputs import WholeFile, writing
+from motrail.train import board
 from motrail.train.assign import decode_boxes
 from motrail.train.data.draw import draw_batch
 from motrail.train.loss import yolox_loss
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from motrail.config import TrainSettings
     from motrail.train.data.loader import TrainLoader
     from motrail.train.data.pictures import Pictures
+    from motrail.train.data.samples import Samples
     from motrail.train.network import Yolox
 
 _TINY = 8.0
@@ -73,6 +75,24 @@ def report(pictures: Pictures, settings: TrainSettings, whole_batch: int) -> Ite
         yield f"note: the learning rate is high for this batch; {usual:.2g} is usual"
     if rate < usual / 100:
         yield f"note: the learning rate is low for this batch; {usual:.2g} is usual"
+
+
+def report_validation(samples: Samples) -> Iterator[str]:
+    """Lines that say what is validated on, with a note for each class that is not there."""
+    counts = np.bincount(samples.class_ids, minlength=len(samples.classes)).tolist()
+    named = ", ".join(f"{n} {c:,}" for n, c in zip(samples.classes, counts, strict=True))
+    sequences = len(samples.sequences)
+    yield f"validating on {len(samples):,} pictures of {sequences} sequences: {named}"
+    for name, count in zip(samples.classes, counts, strict=True):
+        if not count:
+            yield f"note: {name!r} is not in the split val: nothing says how well it is found"
+
+
+def report_board(folder: Path) -> str:
+    """A line that says where TensorBoard is to look, or that there is none."""
+    if board.installed():
+        return f"for TensorBoard: tensorboard --logdir {folder / 'tensorboard'}"
+    return 'nothing is written for TensorBoard: pip install "motrail[tensorboard]" brings it'
 
 
 def shorter_sides(pictures: Pictures) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from motrail.detect.bundle import InputSpec, ModelSpec, OutputSpec, Thresholds
-from motrail.errors import MissingExtraError, ModelError
+from motrail.errors import MissingExtraError, ModelError, OutputError
 from motrail.outputs import WholeFile, WholeFolder, writing
 
 try:
@@ -211,7 +211,10 @@ def write_bundle(network: Yolox, product: Product, folder: Path, archive: Path) 
         place = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model-")
     with place as name, writing(folder):
         made = Path(name)
-        difference = export_onnx(network, product, made / "model.onnx")
+        try:
+            difference = export_onnx(network, product, made / "model.onnx")
+        except OutputError as error:  # say the place as it was to be, not the hidden one
+            raise OutputError(str(error).replace(name, str(folder))) from error
         content = product.spec().model_dump(mode="json", exclude_none=True)
         text = json.dumps(content, indent=2, ensure_ascii=False)
         (made / "model.json").write_text(text + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from motrail.errors import MissingExtraError
+from motrail.errors import MissingExtraError, VideoError
 from motrail.outputs import WholeFile, writing
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def draw_examples(
 
     Raises:
         OutputError: A file cannot be written.
+        VideoError: A picture cannot be read.
     """
     import cv2
 
@@ -101,7 +102,11 @@ def draw_examples(
     for index in chosen.tolist():
         labels, number = frames[index]
         source = labels.pictures[number]
-        image = decode_image(source.read_bytes(), str(source))
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise VideoError(f"{source}: cannot be read: {error.strerror or error}") from error
+        image = decode_image(content, str(source))
         file = detections.get(labels.name)
         rows = labels[(labels.frames == number) & ~labels.ignore]
         left = _drawn(image, rows.boxes_xywh, None, _LABELLED)

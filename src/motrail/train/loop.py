@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from motrail.errors import MissingExtraError, MotrailError
+from motrail.errors import MissingExtraError, MotrailError, VideoError
 
 try:
     import torch
@@ -18,7 +18,7 @@ except ImportError as error:
 from motrail.train.loss import yolox_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from motrail.train.targets import Targets
 
 
+LEFT = -math.inf
+"""What `Watcher.validate` answers when it was told to leave before it was through."""
+
+
 class NotFiniteError(MotrailError):
     """The loss is infinite or no number; the batch that made it so was kept."""
 
@@ -41,7 +45,7 @@ class State:
 
     Attributes:
         epoch: The one under way, counted from 0.
-        step: The next batch of it, counted from 0.
+        step: The next batch of it, counted from 0; where there is none left, validation is next.
         updates: Steps of the optimizer so far.
         best: The best value of what is watched, in per cent; None before the first validation.
         best_epoch: When it was reached, counted from 0.
@@ -85,8 +89,11 @@ class Watcher(Protocol):
     def started(self, epoch: int, *, plain: bool) -> None:
         """An epoch begins, or goes on."""
 
+    def learnt(self, state: State, loss: float, images: int) -> None:
+        """A batch of so many pictures was learnt from."""
+
     def stepped(self, state: State, figures: Mapping[str, float]) -> None:
-        """A batch was learnt from."""
+        """As many batches as go into a line of the log were learnt from."""
 
     def wants_checkpoint(self) -> bool:
         """Whether it is time to save in the middle of an epoch."""
@@ -94,8 +101,11 @@ class Watcher(Protocol):
     def save(self, state: State) -> None:
         """Write a checkpoint."""
 
-    def validate(self, state: State) -> float | None:
-        """Score the averaged network after an epoch; None where it is not time to."""
+    def wants_validation(self, state: State) -> bool:
+        """Whether the epoch that just ended, which is still the state's, is to be validated."""
+
+    def validate(self, state: State, stop: Callable[[], bool]) -> float:
+        """Score the averaged network; `LEFT` if it was told to stop meanwhile."""
 
     def keep_bad_batch(self, images: Tensor, targets: Targets, state: State) -> str:
         """Keep a batch that gave a loss that is not finite; says where."""
@@ -140,34 +150,35 @@ def fit(
 
     Raises:
         NotFiniteError: The loss is no finite number.
-        VideoError: A picture cannot be read.
+        VideoError: A picture cannot be read; says in which epoch.
     """
     while not state.done and state.epoch < settings.epochs:
         plain = state.epoch >= settings.epochs - settings.plain_epochs
         watcher.started(state.epoch, plain=plain)
         learner.network.train()
         batches = loader.epoch(state.epoch, state.step, plain=plain)
-        with contextlib.closing(batches):
+        with _place(state), contextlib.closing(batches):
             pace = Pace()
             for images, targets in batches:
                 last = state.step + 1 == len(loader)
-                losses = _learn(learner, images, targets, settings, state, processes,
-                                use_l1=plain, last=last)  # fmt: skip
-                _see_finite(losses, images, targets, state, watcher)
+                losses = _forward(learner, images, targets, processes, use_l1=plain)
+                loss = _see_finite(losses, images, targets, state, watcher)
+                _backward(learner, losses, settings.accumulate, state, processes, len(loader))
                 state.step += 1
                 pace.images += len(images)
+                watcher.learnt(state, loss, len(images))
                 if state.step % settings.log_every == 0 or last:
                     watcher.stepped(state, _figures(losses, learner, pace, processes))
                     pace = Pace()
                 if last or state.step % settings.accumulate:
                     continue  # in the middle of a step, or the epoch is over anyway
-                leaving = processes.any(stop())
-                if leaving or processes.any(watcher.wants_checkpoint()):
-                    watcher.save(state)
-                if leaving:
+                if _pause(state, watcher, processes, stop):
                     return state
+        value = _validation(state, watcher, processes, stop)
+        if value == LEFT:
+            return state
         state.epoch, state.step = state.epoch + 1, 0
-        _look(state, settings, watcher.validate(state))
+        _look(state, settings, value)
         watcher.save(state)
         if processes.any(stop()):
             return state
@@ -175,52 +186,90 @@ def fit(
     return state
 
 
-def _learn(
-    learner: Learner,
-    images: Tensor,
-    targets: Targets,
-    settings: TrainSettings,
-    state: State,
-    processes: Processes,
-    *,
-    use_l1: bool,
-    last: bool,
+def _pause(state: State, watcher: Watcher, processes: Processes, stop: Callable[[], bool]) -> bool:
+    """Save where it is time to, and before leaving; whether to leave."""
+    leaving = processes.any(stop())
+    if leaving or processes.any(watcher.wants_checkpoint()):
+        watcher.save(state)
+    return leaving
+
+
+def _validation(
+    state: State, watcher: Watcher, processes: Processes, stop: Callable[[], bool]
+) -> float | None:
+    """The score after an epoch; None where it is not validated, `LEFT` where to leave instead."""
+    if not watcher.wants_validation(state):
+        return None
+    watcher.save(state)  # validation may take long: what was learnt is not lost with it
+    if processes.any(stop()):
+        return LEFT
+    with _place(state, "validation after "):
+        return watcher.validate(state, stop)
+
+
+@contextlib.contextmanager
+def _place(state: State, what: str = "") -> Iterator[None]:
+    """Say where it was that a picture could not be read, and how to go on."""
+    try:
+        yield
+    except VideoError as error:
+        step = "" if what else f", step {state.step + 1}"
+        raise VideoError(
+            f"{what}epoch {state.epoch + 1}{step}: {error}; put it right and go on with --resume, "
+            "or leave such pictures out with --bad-pictures skip"
+        ) from error
+
+
+def _forward(
+    learner: Learner, images: Tensor, targets: Targets, processes: Processes, *, use_l1: bool
 ) -> Losses:
-    """One batch: forward, loss, backward and, unless gradients are still gathered, a step."""
+    """The losses of a batch."""
     images = images.to(learner.device, non_blocking=True).float()
     targets = targets.to(learner.device, non_blocking=True)
-    rate = learner.schedule.rate(state.updates)
-    for group in learner.optimizer.param_groups:
-        group["lr"] = rate
     with torch.autocast(
         learner.device.type, learner.autocast, enabled=learner.autocast is not None
     ):
         raw = learner.network(images)
-    height, width = images.shape[2:]
-    losses = yolox_loss(
+    return yolox_loss(
         raw,
         targets,
-        height,
-        width,
+        *images.shape[2:],
         use_l1=use_l1,
         reduce=processes.mean if processes.world > 1 else None,
     )
-    learner.scaler.scale(losses.total / settings.accumulate).backward()  # type: ignore[no-untyped-call]
-    if (state.step + 1) % settings.accumulate == 0 or last:
-        learner.scaler.step(learner.optimizer)
-        learner.scaler.update()
-        learner.optimizer.zero_grad(set_to_none=True)
-        learner.average.update(processes.bare(learner.network))
-        state.updates += 1
-    return losses
+
+
+def _backward(
+    learner: Learner,
+    losses: Losses,
+    accumulate: int,
+    state: State,
+    processes: Processes,
+    steps: int,
+) -> None:
+    """Gradients and, unless more of them are to be gathered first, a step."""
+    rate = learner.schedule.rate(state.updates)
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    # The last batches of an epoch may be fewer than the others that make a step.
+    gathered = min(accumulate, steps - state.step // accumulate * accumulate)
+    learner.scaler.scale(losses.total / gathered).backward()  # type: ignore[no-untyped-call]
+    if (state.step + 1) % accumulate and state.step + 1 < steps:
+        return
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    learner.optimizer.zero_grad(set_to_none=True)
+    learner.average.update(processes.bare(learner.network))
+    state.updates += 1
 
 
 def _see_finite(
     losses: Losses, images: Tensor, targets: Targets, state: State, watcher: Watcher
-) -> None:
-    total = losses.total.item()
+) -> float:
+    """The loss; before the weights follow it, so that they can be kept with the batch."""
+    total = float(losses.total.item())
     if math.isfinite(total):
-        return
+        return total
     kept = watcher.keep_bad_batch(images, targets, state)
     parts = ", ".join(
         f"{name} {getattr(losses, name).item():g}"

@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from motrail.errors import ConfigError, MissingExtraError
-from motrail.outputs import WholeFile, writing
+from motrail.outputs import WholeFile, output_folder, writing
 from motrail.train.data.samples import read_samples
 from motrail.train.processes import Processes
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SIZES: tuple[str, ...] = get_args(Size)
 MODELS = tuple(f"yolox-{size}" for size in SIZES)
 _SMALL_SIZES = ("nano", "tiny")
+BEFORE_THE_FIRST_STEP = ("batch0.jpg", "config.toml")
+"""Files of a run's folder that `--check`, too, leaves behind."""
 
 
 def network_size(model: str) -> Size:
@@ -144,17 +147,36 @@ def shown(value: object) -> str:
 def prepare_folder(job: Job) -> None:
     """Make the folder of a run.
 
+    Of several processes only the first looks what is in it: for the others it may be there already.
+
     Raises:
         ConfigError: It holds a run already, and this one is not to go on with it.
+        OutputError: It cannot be made or written to.
     """
     folder = job.folder
-    if not job.resume and folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(
-            f"{folder}: holds something already; add --resume to go on with the run there, or "
-            "choose another folder with -o"
-        )
+    if not Processes.of_environment().first:
+        return
     with writing(folder):
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if not job.resume and folder.is_dir() and _in_use(folder):
+            raise ConfigError(
+                f"{folder}: holds something already; add --resume to go on with the run there, or "
+                "choose another folder with -o"
+            )
+        output_folder(folder / "checkpoints")
+        # What a process that was killed had begun to write.
+        for place in (folder, folder / "checkpoints"):
+            for path in place.iterdir():
+                if re.fullmatch(r"\.[0-9a-f]{16}", path.name) and path.is_file():
+                    path.unlink()
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether there is more in it than a run leaves that did not come to its first step."""
+    checkpoints = folder / "checkpoints"
+    known = {checkpoints, *(folder / name for name in BEFORE_THE_FIRST_STEP)}
+    return not known.issuperset(folder.iterdir()) or (
+        checkpoints.is_dir() and any(checkpoints.iterdir())
+    )
 
 
 def write_settings(path: Path, settings: TrainSettings) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
+
+
+PATIENCE = timedelta(hours=2)
+"""How long the others wait for the first: it validates alone, which may take long."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,9 @@ class Processes:
     def join(self, device: torch.device) -> None:
         """Meet the others; returns when all are there."""
         if self.world > 1 and not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            distributed.init_process_group(
+                "nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE
+            )
 
     def leave(self) -> None:
         """Let go of the others."""
@@ -73,9 +81,12 @@ class Processes:
         if self.world == 1:
             return network
         devices = [device.index] if device.type == "cuda" else None
-        return torch.nn.parallel.DistributedDataParallel(
-            network, device_ids=devices, broadcast_buffers=False
-        )
+        with warnings.catch_warnings():
+            # Newer versions know another name, which older ones do not.
+            warnings.simplefilter("ignore", FutureWarning)
+            return torch.nn.parallel.DistributedDataParallel(
+                network, device_ids=devices, broadcast_buffers=False
+            )
 
     def bare(self, network: nn.Module) -> nn.Module:
         """The network itself, out of the wrappings of several processes and of the compiler."""

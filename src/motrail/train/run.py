@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import platform
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import motrail
 from motrail.dataset.folder import open_dataset
-from motrail.errors import MissingExtraError, ModelError
+from motrail.errors import MissingExtraError
 
 try:
     import torch
 except ImportError as error:
     raise MissingExtraError("torch", "train", error) from error
 
-from motrail.detect.bundle import preset_spec, read_bundle
-from motrail.train import doctor
+from motrail.train import doctor, memory
 from motrail.train.average import MovingAverage
 from motrail.train.checkpoint import load_checkpoint
 from motrail.train.data.ahead import Shard
+from motrail.train.data.inspect import inspect
 from motrail.train.data.loader import TrainLoader
 from motrail.train.data.pictures import Pictures
 from motrail.train.data.samples import read_samples
 from motrail.train.data.validation import ValidationLoader
 from motrail.train.doctor import shorter_sides
-from motrail.train.export import Product, write_bundle
-from motrail.train.look import draw_curves, draw_examples
+from motrail.train.finish import finish
 from motrail.train.loop import Learner, State, fit
 from motrail.train.network import make_yolox
-from motrail.train.normalisation import adapt_input, calibrate
 from motrail.train.optimizer import make_optimizer
 from motrail.train.prepare import (
     autocast_type,
@@ -43,27 +38,24 @@ from motrail.train.prepare import (
     input_size,
     network_size,
     settled,
-    shown,
     training_samples,
     write_settings,
 )
 from motrail.train.processes import Processes
+from motrail.train.resume import carry_on, differences, read_place, restore
 from motrail.train.schedule import Schedule
-from motrail.train.watch import Examination, Identity, RunFolder, forget_after
-from motrail.train.weights import load_weights
+from motrail.train.start import start_from
+from motrail.train.watch import Examination, Identity, Listener, RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from motrail.config import Preset, TrainSettings
     from motrail.dataset.folder import Dataset
     from motrail.train.data.samples import Samples
     from motrail.train.network import Yolox
-
-_CHECKPOINTS = (".pth", ".pt", ".ckpt")
-_CALIBRATION = 4
-"""Batches that show how large the answers of each layer are, where that is not known."""
+    from motrail.train.watch import Progress
 
 
 @dataclass(frozen=True)
@@ -123,18 +115,25 @@ class Training:
 
     Args:
         job: What is to be trained.
-        say: Takes lines for people.
+        say: Takes lines for people; of several processes only the first says something.
+        progress: Is told of each batch.
 
     Raises:
         ConfigError: Settings, dataset or folder do not allow it.
         FormatError: Labels cannot be read.
-        ModelError: Weights or the checkpoint do not fit.
+        ModelError: Weights do not fit.
+        MemoryFullError: The network does not fit onto the device.
     """
 
-    def __init__(self, job: Job, say: Callable[[str], None]) -> None:
-        self.job, self.say = job, say
-        self.size = network_size(job.model)
+    def __init__(
+        self,
+        job: Job,
+        say: Callable[[str], None],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
         self.processes = Processes.of_environment()
+        self.job, self.say = job, say if self.processes.first else _nothing
+        self.size = network_size(job.model)
         self.device = choose_device(job.settings.device, self.processes.local_rank)
         dataset = open_dataset(job.dataset)
         self.samples = training_samples(dataset, job)
@@ -146,6 +145,8 @@ class Training:
             self.height,
             self.width,
             fingerprint(self.samples),
+            pictures=len(self.samples),
+            boxes=len(self.samples.class_ids),
         )
         self.pictures = self._pictures(self.samples)
         self.loader = TrainLoader(
@@ -168,7 +169,7 @@ class Training:
             self.learner,
             self.processes,
             self.examination,
-            say,
+            Listener(self.say, progress, self._news),
         )
 
     def _pictures(self, samples: Samples) -> Pictures:
@@ -206,36 +207,21 @@ class Training:
     def _network(self) -> Yolox:
         torch.manual_seed(self.settings.seed)
         network = make_yolox(self.size, len(self.samples.classes))
-        fresh = not (self.job.resume and (self.job.folder / "checkpoints" / "last.pt").exists())
-        if self.job.weights is not None and fresh:
-            self._start_from(network, self.job.weights)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network.to(self.device)
+        if self.job.weights is not None and not (self.job.resume and self._last.exists()):
+            start_from(network, self.job, self.job.weights, self.loader, self.say)
+        with memory.needed(f"{self.job.model}, before the first picture"):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return network.to(self.device)
 
-    def _start_from(self, network: Yolox, path: Path) -> None:
-        spec = read_bundle(path).spec if path.suffix not in _CHECKPOINTS else None
-        wanted = spec.input if spec is not None else None
-        if spec is None and self.job.preset is not None:
-            wanted = preset_spec(self.job.preset, 32, 32, ["any"], path).input
-        loaded = load_weights(
-            network,
-            path,
-            classes_from=spec.classes if spec else None,
-            classes_to=self.samples.classes if spec else None,
-        )
-        self.say(f"weights: {loaded.summary}")
-        if wanted is not None:
-            adapt_input(network, wanted)
-        elif path.suffix == ".onnx":
-            self.say(
-                f"note: {path.name} does not say how it wants its pictures; taken for BGR from 0 "
-                "to 255, as YOLOX has them now (--preset bytetrack or yolox-legacy says otherwise)"
-            )
-        if loaded.fused:
-            batches = self.loader.epoch(0, plain=True)
-            with contextlib.closing(batches):
-                few = (images.float() for _, (images, _) in zip(range(_CALIBRATION), batches))  # noqa: B905
-                calibrate(network, few)
+    @property
+    def _last(self) -> Path:
+        return self.job.folder / "checkpoints" / "last.pt"
+
+    def _news(self) -> Iterator[str]:
+        """What came up about the pictures."""
+        yield from self.pictures.news()
+        if self.examination is not None:
+            yield from self.examination.loader.pictures.news()
 
     def _learner(self) -> Learner:
         settings, steps = self.settings, self._steps()
@@ -268,43 +254,63 @@ class Training:
 
         Raises:
             ModelError: The checkpoint is of another model, dataset or classes, or broken.
+            VideoError: Pictures are bad, and are not to be left out.
         """
-        path = self.job.folder / "checkpoints" / "last.pt"
-        if not path.exists():
+        if not self._last.exists():
             self.say(f"note: {self.job.folder} has no checkpoint yet; beginning anew")
-            forget_after(self.job.folder, -1)
             self.examine()
             return
-        content = load_checkpoint(path)
-        before = {**content["identity"], "classes": tuple(content["identity"]["classes"])}
-        now = dataclasses.asdict(self.identity)
-        for key, value in now.items():
-            if before.get(key) != value:
-                raise ModelError(
-                    f"{path}: is of another training: expected {key} {shown(value)}, found "
-                    f"{shown(before.get(key))}; train into another folder with -o"
-                )
-        self.network.load_state_dict(content["network"])
-        self.learner.average.load(content["average"])
-        self.learner.optimizer.load_state_dict(content["optimizer"])
-        self.learner.scaler.load_state_dict(content["scaler"])
-        self.state = State(**content["state"])
-        forget_after(self.job.folder, self.state.updates)
+        content = read_place(self._last, self.identity)
+        self.state = restore(content, self._last, self.network, self.learner)
+        for line in differences(content["settings"], self.settings):
+            self.say(line)
+        shift = carry_on(
+            self.state, content, self.settings,
+            steps_per_epoch=len(self.loader), world=self.processes.world,
+        )  # fmt: skip
+        self.learner.schedule = dataclasses.replace(self.learner.schedule, shift=shift)
+        if self.state.done or self.state.epoch >= self.settings.epochs:
+            why = " (nothing got better)" if self.state.done else ""
+            self.say(f"all is learnt, in {self.state.epoch} epochs{why}; writing the model")
+            return
+        self._inspect()
+        if self.processes.first:
+            write_settings(self.job.folder / "config.toml", self.settings)
         self.say(f"going on after epoch {self.state.epoch}, step {self.state.step}")
 
     def examine(self) -> None:
-        """Say what is learnt from, and draw the first batch; before the first step."""
+        """Look at the pictures, say what is learnt from, draw the first batch; before all steps.
+
+        Raises:
+            VideoError: Pictures are bad, and are not to be left out.
+        """
+        self._inspect()
         if not self.processes.first:
             return
         whole = self.settings.batch * self.processes.world * self.settings.accumulate
         for line in doctor.report(self.pictures, self.settings, whole):
             self.say(line)
+        if self.examination is not None:
+            for line in doctor.report_validation(self.examination.loader.pictures.samples):
+                self.say(line)
+        self.say(doctor.report_board(self.job.folder))
         write_settings(self.job.folder / "config.toml", self.settings)
         doctor.draw_first_batch(self.loader, self.job.folder / "batch0.jpg")
 
+    def _inspect(self) -> None:
+        """Look for bad pictures; one process of each host does."""
+        if self.processes.local_rank:
+            return
+        inspect(self.pictures)
+        if self.examination is not None:
+            inspect(self.examination.loader.pictures)
+        for line in self._news():
+            self.say(line)
+
     def check(self, seconds: float = 60) -> doctor.Check:
         """See whether two pictures can be learnt by heart."""
-        return doctor.learn_two(self.network, self.pictures, self.settings, seconds=seconds)
+        with memory.needed("to learn two pictures"):
+            return doctor.learn_two(self.network, self.pictures, self.settings, seconds=seconds)
 
     def train(self, stop: Callable[[], bool], *, export: bool = True) -> Result:
         """Train to the end, and write the bundle.
@@ -313,13 +319,17 @@ class Training:
             stop: Whether to save and leave; asked after every step and after every epoch.
             export: Whether to write the bundle and the pictures. Who leaves them out and resumes
                 the run later gets them then, without further training.
+
+        Raises:
+            MemoryFullError: The device's memory does not suffice; says what would.
+            NotFiniteError: The loss is no finite number.
+            OutputError: Something cannot be written; the last checkpoint stays.
+            VideoError: A picture cannot be read.
         """
         result = Result(str(self.job.folder))
-        try:
-            fit(self.learner, self.loader, self.settings, self.state, self.run, self.processes,
-                stop=stop)  # fmt: skip
-        finally:
-            self.processes.leave()
+        self.run.open(self.state, len(self.loader))
+        self._fit(stop)
+        self.processes.leave()
         result.epochs, result.updates = self.state.epoch, self.state.updates
         result.stopped = not self.state.done
         if self.state.done and self.processes.first:
@@ -327,58 +337,25 @@ class Training:
             content = load_checkpoint(best) if best.is_file() else None
             result.figures = content["figures"] if content else {}
             if export:
-                self._finish(content)
+                finish(self, content)
                 result.bundle = str(self.job.folder / "model.tar.gz")
         return result
 
-    def _finish(self, best: Mapping[str, Any] | None) -> None:
-        """Export the best network, or the last where there was no validation."""
-        figures: dict[str, float] = {}
-        classes: dict[str, Any] = {}
-        network = self.learner.average.network
-        if best is not None:
-            network.load_state_dict(best["network"])
-            figures, classes = best["figures"], best["classes"]
-        product = Product(
-            self.job.model,
-            self.samples.classes,
-            self.height,
-            self.width,
-            metrics={**figures, "classes": classes} if figures else {},
-            provenance=self.provenance(),
-        )
-        network_: Any = network
-        difference = write_bundle(
-            network_.cpu(), product, self.job.folder / "model", self.job.folder / "model.tar.gz"
-        )
-        self.say(f"exported; the largest difference to PyTorch is {difference:.1e}")
-        self._draw()
-
-    def _draw(self) -> None:
-        """Curves, and what the best network finds, for people to look at."""
-        folder, examination = self.job.folder, self.examination
+    def _fit(self, stop: Callable[[], bool]) -> None:
         try:
-            draw_curves(folder)
-        except MissingExtraError as error:
-            self.say(f"note: no results.png: {error}")
-        seen = self.run.best or self.run.last
-        if examination is not None and seen is not None:
-            draw_examples(folder, examination.truth, seen.detections)
+            fit(self.learner, self.loader, self.settings, self.state, self.run, self.processes,
+                stop=stop)  # fmt: skip
+        except RuntimeError as error:
+            if not memory.is_full(error):
+                raise
+        else:
+            return
+        # Out here the failed step is forgotten, and the memory that it held is free again.
+        if self.processes.world == 1:
+            self.say(f"{self.device} is out of memory; trying what would fit")
+        trial = memory.Trial(self.learner, self.network, self.loader)
+        raise memory.advice(trial, self.settings, self.job.model, self.state, self.processes)
 
-    def provenance(self) -> dict[str, Any]:
-        """What the model was made from."""
-        return {
-            "made_by": f"motrail {motrail.__version__}",
-            "dataset": self.identity.dataset,
-            "pictures": len(self.samples),
-            "boxes": len(self.samples.class_ids),
-            "seed": self.settings.seed,
-            "epochs": self.state.epoch,
-            "updates": self.state.updates,
-            "weights": self.job.weights.name if self.job.weights else None,
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-            },
-        }
+
+def _nothing(_line: str) -> None:
+    """For the processes that are not the first."""

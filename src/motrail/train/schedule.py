@@ -18,6 +18,8 @@ class Schedule:
         warmup: Steps from 0 to the peak.
         plain: Steps at the end with the lowest rate.
         floor: The lowest rate, as a share of the peak.
+        shift: Steps that this plan would have made more up to now than were made; not 0 where a
+            run went on with larger or smaller batches.
     """
 
     peak: float
@@ -25,9 +27,11 @@ class Schedule:
     warmup: int = 0
     plain: int = 0
     floor: float = 0.05
+    shift: int = 0
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
+        step += self.shift
         low = self.peak * self.floor
         if step < self.warmup:
             return self.peak * ((step + 1) / self.warmup) ** 2

@@ -39,6 +39,8 @@ _LOWEST = 0.01
 """Scores down to here count for average precision; trackers begin to look at 0.1."""
 _WIDEST = 7.0
 """Logarithm of a box in cells: at a stride of 32 as wide as 35,000 pixels."""
+_FARTHEST = 4096.0
+"""Cells between a box and the cell that says it: four times the largest input at a stride of 8."""
 _SOME = 0.05
 _NMS = 0.65
 _MOST = 300
@@ -95,8 +97,9 @@ def detect_all(
         images = batch.images.to(device, non_blocking=True).float()
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             raw = network(images)
-        # A network that has hardly begun may say sizes beyond all numbers.
-        raw = torch.cat((raw[..., :2], raw[..., 2:4].clamp(max=_WIDEST), raw[..., 4:]), -1)
+        # A network that has hardly begun may say places and sizes beyond all numbers.
+        place, size = raw[..., :2].clamp(-_FARTHEST, _FARTHEST), raw[..., 2:4].clamp(max=_WIDEST)
+        raw = torch.cat((place, size, raw[..., 4:]), -1)
         answers = with_scores(raw.float()).cpu().numpy()
         for row, answer in enumerate(answers):
             boxes, scores, class_ids = decode(

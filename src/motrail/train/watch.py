@@ -1,4 +1,4 @@
-"""Keeps what training leaves behind: log, figures, checkpoints, and pictures to look at."""
+"""Keeps what training leaves behind: log, figures and checkpoints; tells how far it is."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from motrail.errors import MissingExtraError
 from motrail.outputs import WholeFile, writing
+from motrail.train.board import open_board
 from motrail.train.checkpoint import save_checkpoint
 from motrail.train.diagnosis import why_nothing
+from motrail.train.loop import LEFT
 from motrail.train.validate import Validation, detect_all, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
     from motrail.config import TrainSettings
     from motrail.formats.labels import Labels
+    from motrail.train.board import Board
     from motrail.train.data.validation import ValidationLoader
     from motrail.train.loop import Learner, State
     from motrail.train.processes import Processes
@@ -39,6 +43,8 @@ class Identity:
         height: Of the input.
         width: Of the input.
         dataset: Fingerprint of the labels trained on.
+        pictures: How many there are, to be said where the fingerprint differs.
+        boxes: The same.
     """
 
     model: str
@@ -46,6 +52,8 @@ class Identity:
     height: int
     width: int
     dataset: str
+    pictures: int = 0
+    boxes: int = 0
 
 
 @dataclass
@@ -63,6 +71,44 @@ class Examination:
     small: float
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        steps: Batches learnt from, of all epochs.
+        total: Batches there will be.
+        images_per_second: How fast it goes, in all processes together.
+        loss: Of the last batch.
+        average_precision: Of the last validation, in per cent; None before the first.
+    """
+
+    steps: int
+    total: int
+    images_per_second: float
+    loss: float
+    average_precision: float | None
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who hears of a run.
+
+    Attributes:
+        say: Takes lines for people.
+        progress: Is told of each batch; None where nobody looks.
+        news: Lines that came up beside it, each given once: pictures that had to be left out.
+    """
+
+    say: Callable[[str], None] = print
+    progress: Callable[[Progress], None] | None = None
+    news: Callable[[], Iterable[str]] = tuple
+
+
+class _StoppedError(Exception):
+    """Told to leave in the midst of validation."""
+
+
 class RunFolder:
     """Writes the folder of a training run; only the first of several processes does.
 
@@ -73,7 +119,11 @@ class RunFolder:
         learner: What learns.
         processes: Those that train together.
         examination: What to validate on; None validates nothing.
-        say: Takes lines for people.
+        listener: Who hears of it.
+
+    Attributes:
+        last: The last validation.
+        best: The best one that was made here, and not before an interruption.
     """
 
     def __init__(
@@ -84,23 +134,57 @@ class RunFolder:
         learner: Learner,
         processes: Processes,
         examination: Examination | None = None,
-        say: Callable[[str], None] = print,
+        listener: Listener | None = None,
     ) -> None:
         self.folder, self.identity, self.settings = folder, identity, settings
         self._learner, self._processes = learner, processes
         self._examination = examination
-        self._say = say
-        self._saved = time.monotonic()
-        self._steps = 0
+        self._listener = listener or Listener()
+        self._saved = self._began = time.monotonic()
+        self._images = 0
+        self._board: Board | None = None
+        self.steps_per_epoch = 0
         self.last: Validation | None = None
         self.best: Validation | None = None
+
+    def open(self, state: State, steps_per_epoch: int) -> None:
+        """Begin to write; figures of steps that will be made again are dropped.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        self.steps_per_epoch = steps_per_epoch
+        if not self._processes.first:
+            return
+        rows = forget_after(self.folder, state)
+        again = [row for row in rows if row["update"] >= state.updates]
+        try:
+            self._board = open_board(self.folder / "tensorboard", state.updates, again)
+        except MissingExtraError as error:
+            self._log(f"note: nothing for TensorBoard: {error}")
 
     # --- what the loop tells -------------------------------------------------------------------
 
     def started(self, epoch: int, *, plain: bool) -> None:
         """Say when augmentation ends."""
+        self._began, self._images = time.monotonic(), 0
         if plain and epoch == self.settings.epochs - self.settings.plain_epochs and epoch:
             self._log(f"epoch {epoch + 1}: from here on pictures stay as they are, with L1 loss")
+
+    def learnt(self, state: State, loss: float, images: int) -> None:
+        """Tell how far it is."""
+        self._images += images * self._processes.world
+        if self._listener.progress is None or not self._processes.first:
+            return
+        self._listener.progress(
+            Progress(
+                state.epoch * self.steps_per_epoch + state.step,
+                self.settings.epochs * self.steps_per_epoch,
+                self._images / max(time.monotonic() - self._began, 1e-9),
+                loss,
+                self.last.figures["AP"] if self.last else None,
+            )
+        )
 
     def stepped(self, state: State, figures: Mapping[str, float]) -> None:
         """Log the losses."""
@@ -110,6 +194,7 @@ class RunFolder:
                       "update": state.updates, **figures})  # fmt: skip
         text = " ".join(f"{name}={value:.4g}" for name, value in figures.items())
         self._log(f"epoch={state.epoch + 1}/{self.settings.epochs} step={state.step} {text}")
+        self._tell_news()
 
     def wants_checkpoint(self) -> bool:
         """Whether enough minutes have passed since the last one."""
@@ -122,14 +207,17 @@ class RunFolder:
         if self._processes.first:
             save_checkpoint(self.folder / "checkpoints" / "last.pt", self._content(state))
 
-    def validate(self, state: State) -> float | None:
+    def wants_validation(self, state: State) -> bool:
+        """Whether there is something to validate on, and it is time to."""
+        ended = state.epoch + 1
+        over = ended >= self.settings.epochs
+        return self._examination is not None and (over or not ended % self.settings.validate_every)
+
+    def validate(self, state: State, stop: Callable[[], bool]) -> float:
         """Score the averaged network, and keep it as `checkpoints/best.pt` if it is the best."""
-        every = self.settings.validate_every
-        over = state.epoch >= self.settings.epochs
-        if self._examination is None or (state.epoch % every and not over):
-            return None
-        value = self._judge(state) if self._processes.first else None
-        return self._processes.told(value)
+        value = self._judge(state, stop) if self._processes.first else None
+        told = self._processes.told(value)
+        return LEFT if told is None else told
 
     def keep_bad_batch(self, images: Tensor, targets: Targets, state: State) -> str:
         """Write `bad-batch.pt`."""
@@ -144,28 +232,40 @@ class RunFolder:
 
     # --- how it is done ------------------------------------------------------------------------
 
-    def _judge(self, state: State) -> float:
+    def _judge(self, state: State, stop: Callable[[], bool]) -> float:
         examination = self._examination
         if examination is None:
             return 0.0
         learner = self._learner
         network: Any = learner.average.network
-        found = detect_all(
-            network,
-            examination.loader,
-            self.identity.classes,
-            device=learner.device,
-            autocast=learner.autocast,
-        )
+
+        def leave_if_told(_done: int, _total: int) -> None:
+            if stop():
+                raise _StoppedError
+
+        try:
+            found = detect_all(
+                network,
+                examination.loader,
+                self.identity.classes,
+                device=learner.device,
+                autocast=learner.autocast,
+                progress=leave_if_told,
+            )
+        except _StoppedError:
+            return LEFT
+        finally:
+            self._tell_news()
         validation = judge(examination.truth, found)
         self.last = validation
         goal = GOALS[self.settings.best_by]
         value = validation.figures.get(goal, 0.0)
         better = state.best is None or value > state.best
-        self._record({"kind": "val", "epoch": state.epoch, "update": state.updates,
+        epoch = state.epoch + 1
+        self._record({"kind": "val", "epoch": epoch, "update": state.updates,
                       **validation.figures, "classes": validation.classes})  # fmt: skip
         text = " ".join(f"{name}={figure:.2f}" for name, figure in validation.figures.items())
-        self._log(f"epoch={state.epoch}/{self.settings.epochs} {text}{' best' if better else ''}")
+        self._log(f"epoch={epoch}/{self.settings.epochs} {text}{' best' if better else ''}")
         if validation.figures["AP"] < 0.05:
             reason = why_nothing(
                 validation,
@@ -179,7 +279,7 @@ class RunFolder:
             content = {
                 "identity": asdict(self.identity),
                 "network": network.state_dict(),
-                "epoch": state.epoch,
+                "epoch": epoch,
                 "figures": validation.figures,
                 "classes": validation.classes,
             }
@@ -191,6 +291,8 @@ class RunFolder:
         return {
             "identity": asdict(self.identity),
             "settings": asdict(self.settings),
+            "world": self._processes.world,
+            "steps_per_epoch": self.steps_per_epoch,
             "network": self._processes.bare(learner.network).state_dict(),
             "average": learner.average.state(),
             "optimizer": learner.optimizer.state_dict(),
@@ -202,31 +304,41 @@ class RunFolder:
         path = self.folder / "metrics.jsonl"
         with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            self._board.add(row)
+
+    def _tell_news(self) -> None:
+        for line in self._listener.news():
+            self._log(line)
 
     def _log(self, line: str) -> None:
         if not self._processes.first:
             return
-        self._say(line)
+        self._listener.say(line)
         path = self.folder / "log.txt"
         with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 
-def forget_after(folder: Path, update: int) -> None:
-    """Drop the figures of updates that will be made again."""
+def forget_after(folder: Path, state: State) -> list[dict[str, Any]]:
+    """Drop the figures of steps and validations that will be made again; gives those that stay."""
     path = folder / "metrics.jsonl"
     if not path.exists():
-        return
+        return []
     with writing(path):
-        rows = path.read_text(encoding="utf-8").splitlines()
+        rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
     kept = []
     for row in rows:
         try:
             content = json.loads(row)
-        except ValueError:
+            update, validated = content["update"], content["kind"] == "val"
+            again = update > state.updates or (validated and content["epoch"] > state.epoch)
+        except (ValueError, KeyError, TypeError):
             continue  # cut off when the process was killed
-        if content.get("update", 0) <= update:
-            kept.append(row + "\n")
+        if not again:
+            kept.append(content)
     file = WholeFile(path)
     with writing(path), file:
-        file.temporary.write_text("".join(kept), encoding="utf-8")
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        file.temporary.write_text(text, encoding="utf-8")
+    return kept

@@ -7,8 +7,9 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from motrail.detect.bundle import MAX_ONNX_BYTES, read_bundle
+from motrail.detect.bundle import MAX_ONNX_BYTES, default_classes, read_bundle
 from motrail.errors import DataError, MissingExtraError, ModelError
+from motrail.train.checkpoint import holds_code, load, what_is_wrong
 from motrail.train.network import SCALES, STRIDES, Yolox, make_yolox
 from motrail.train.onnx_weights import read_network
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from motrail.config import Preset
+
 MAX_BYTES = 4 << 30
 
 _STEM = "backbone.backbone.stem.conv.conv.weight"
 # Where checkpoints keep their weights. Averaged weights are the better ones.
-_PLACES = ("ema", "model_ema", "ema_model", "ema_state_dict", "model", "state_dict")
+_PLACES = ("ema", "model_ema", "ema_model", "ema_state_dict", "model", "state_dict", "network")
 _CLASSES = "head.cls_preds."
 _PARTS = ("weight", "bias")
 _COUNTER = ".num_batches_tracked"
@@ -45,6 +48,7 @@ class Loaded:
         kept_classes: Names of the classes whose rows were taken over; empty where names were not
             given for both sides.
         new_classes: Names of those that start anew.
+        known_classes: Names of the file's classes; empty where nobody knows them.
         fused: Whether batch normalisation had been folded into the convolutions; `calibrate` then
             finds out what training needs.
     """
@@ -55,14 +59,16 @@ class Loaded:
     left: tuple[str, ...] = ()
     kept_classes: tuple[str, ...] = ()
     new_classes: tuple[str, ...] = ()
+    known_classes: tuple[str, ...] = ()
     fused: bool = False
 
     @property
     def summary(self) -> str:
         """One sentence for the user."""
         text = f"{self.path.name}: {len(self.loaded)} arrays loaded"
-        if self.new_classes and self.kept_classes:
-            text += f"; kept {', '.join(self.kept_classes)}; new {', '.join(self.new_classes)}"
+        if self.kept_classes:
+            text += f"; kept {_some(self.kept_classes)}"
+            text += f"; new {_some(self.new_classes)}" if self.new_classes else ""
         elif self.initialised:
             text += "; the class predictions start anew"
         if self.left:
@@ -76,6 +82,7 @@ def load_weights(
     *,
     classes_from: Sequence[str] | None = None,
     classes_to: Sequence[str] | None = None,
+    preset: Preset = "yolox",
 ) -> Loaded:
     """Fill a network from a file; if that is refused the network stays as it was.
 
@@ -88,8 +95,11 @@ def load_weights(
         path: A checkpoint of PyTorch (ours, YOLOX's, ByteTrack's: a state dict, bare or under
             `model` or `ema`), a bundle or a bare `.onnx`. A checkpoint is read without running
             any code in it.
-        classes_from: Names of the file's classes in the order of its rows; a bundle knows its own.
+        classes_from: Names of the file's classes in the order of its rows; a bundle and our own
+            checkpoints know theirs, and 80 are those of COCO in the order of YOLOX.
         classes_to: Names of the network's classes in the order of its rows.
+        preset: What kind of model it is where the file does not say: `bytetrack` with one class
+            finds pedestrians.
 
     Raises:
         ModelError: The file cannot be read, holds code or something else, is too large, or has the
@@ -100,7 +110,7 @@ def load_weights(
     if classes_to is not None and len(classes_to) != net.classes:
         raise DataError(f"classes_to: expected {net.classes} names, found {len(classes_to)}")
     fused = False
-    if path.is_dir() or _is_onnx(path):
+    if path.is_dir() or is_onnx(path):
         bundle = read_bundle(path)
         onnx = bundle.onnx
         content = onnx if isinstance(onnx, bytes) else _read(onnx, MAX_ONNX_BYTES)
@@ -108,12 +118,19 @@ def load_weights(
         if classes_from is None and bundle.spec is not None:
             classes_from = bundle.spec.classes
     else:
-        state = _read_checkpoint(path)
+        state, known = _read_checkpoint(path)
+        classes_from = classes_from or known
     _check_size(state, path, net)
+    if classes_from is None and classes_to is not None:
+        rows = state.get(f"{_CLASSES}0.weight")
+        classes_from = (
+            default_classes(preset, len(rows)) if rows is not None and rows.ndim else None
+        )
     return _fill(net, state, path, fused=fused, names=_names(classes_from, classes_to))
 
 
-def _is_onnx(path: Path) -> bool:
+def is_onnx(path: Path) -> bool:
+    """Whether the name is that of a bundle's archive or of an `.onnx`, and not a checkpoint's."""
     # ByteTrack's checkpoints end with .pth.tar and are no archives.
     name = path.name.lower()
     archive = name.endswith((".tar.gz", ".tgz", ".tar")) and ".pth" not in name
@@ -129,22 +146,30 @@ def _read(path: Path, limit: int) -> bytes:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
+    """Its weights and, of our own ones, the names of the classes."""
     _check_bytes(path)
     try:
         with torch.serialization.safe_globals(_harmless()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "global" in str(error).lower():
+            content = load(path)
+    # A damaged file makes the reader fail in ways that have nothing in common.
+    except Exception as error:  # noqa: BLE001
+        if isinstance(error, pickle.UnpicklingError) and holds_code(error):
             raise ModelError(
                 f"{path}: holds Python objects besides weights, which are code and not read; "
                 "save its state dict alone: torch.save(model.state_dict(), …)"
             ) from None
-        raise ModelError(f"{path}: expected a checkpoint of PyTorch: {_line(error)}") from None
-    # A damaged file makes the reader fail in ways that have nothing in common.
-    except Exception as error:  # noqa: BLE001
-        raise ModelError(f"{path}: expected a checkpoint of PyTorch: {_line(error)}") from None
-    return _state_dict(content, path)
+        raise ModelError(
+            f"{path}: expected a checkpoint of PyTorch: {what_is_wrong(error)}"
+        ) from None
+    return _state_dict(content, path), _own_classes(content)
+
+
+def _own_classes(content: object) -> tuple[str, ...] | None:
+    identity = content.get("identity") if isinstance(content, dict) else None
+    names = identity.get("classes") if isinstance(identity, dict) else None
+    known = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    return tuple(names) if known and names else None
 
 
 def _check_bytes(path: Path) -> None:
@@ -179,7 +204,9 @@ def _line(error: BaseException) -> str:
 def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         raise ModelError(f"{path}: expected a state dict, found {type(content).__name__}")
-    candidates = [content.get(place) for place in _PLACES] + [content]
+    averaged = content.get("average")  # ours: the average, which stands a level deeper
+    first = averaged.get("network") if isinstance(averaged, dict) else None
+    candidates = [first, *(content.get(place) for place in _PLACES), content]
     for candidate in candidates:
         if not isinstance(candidate, dict):
             continue
@@ -261,6 +288,7 @@ def _fill(
             name for name, row in zip(wanted, rows, strict=False) if row is not None
         ),
         new_classes=tuple(name for name, row in zip(wanted, rows, strict=False) if row is None),
+        known_classes=tuple(names[0]) if names else (),
         fused=fused,
     )
 

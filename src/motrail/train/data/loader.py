@@ -100,6 +100,14 @@ class TrainLoader:
         chosen = int(random.integers(max(least, 1), most, endpoint=True)) / longer
         return max(round(height * chosen), 1) * STRIDE, max(round(width * chosen), 1) * STRIDE
 
+    def largest_size(self) -> tuple[int, int]:
+        """Height and width of the largest pictures that `input_size` can draw."""
+        letterbox = self.pictures.letterbox
+        height, width = letterbox.height // STRIDE, letterbox.width // STRIDE
+        longer = max(height, width)
+        share = int(longer * (1 + self.augment.multiscale)) / longer
+        return max(round(height * share), 1) * STRIDE, max(round(width * share), 1) * STRIDE
+
     def epoch(
         self, number: int, start_step: int = 0, *, plain: bool = False
     ) -> Generator[tuple[Tensor, Targets]]:

@@ -64,6 +64,7 @@ class Pictures:
         samples: The pictures.
         letterbox: What the detector does to its pictures; `undo` brings boxes back.
         cache: What is kept.
+        skips: Whether bad pictures are skipped.
         skipped: Why each picture that was skipped could not be used, by its index.
 
     Raises:
@@ -90,8 +91,9 @@ class Pictures:
         self._ignore = samples.ignore_xyxy * np.repeat(
             factors, np.diff(samples.ignore_starts), axis=0
         )
-        self._on_bad = on_bad
+        self.skips = on_bad == "skip"
         self._lock = threading.Lock()
+        self._news: list[str] = []
         self.skipped: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -131,13 +133,25 @@ class Pictures:
         try:
             image = self._scaled(index)
         except VideoError as error:
-            if self._on_bad == "error":
+            if not self.skips:
                 raise
-            with self._lock:
-                self.skipped[index] = str(error)
+            self.skip(index, str(error))
             return None
         self.cache.put(index, image)
         return image
+
+    def skip(self, index: int, reason: str) -> None:
+        """Leave a picture out from now on."""
+        with self._lock:
+            if index not in self.skipped:
+                self.skipped[index] = reason
+                self._news.append(reason)
+
+    def news(self) -> list[str]:
+        """Lines about the pictures that were left out since this was asked last."""
+        with self._lock:
+            reasons, self._news = self._news, []
+        return [f"note: left out: {reason}" for reason in reasons]
 
     def truth(self, index: int) -> Truth:
         """What is to be found in a picture, in pixels of the input."""
@@ -153,7 +167,12 @@ class Pictures:
         paste(out, image)
         return carry(self.truth(index), _STAYS, width, height, self.samples.limits)
 
-    def _scaled(self, index: int) -> NDArray[np.uint8]:
+    def decode(self, index: int) -> NDArray[np.uint8]:
+        """A picture as it is on the disk, uint8, shape (h, w, 3), channels blue, green, red.
+
+        Raises:
+            VideoError: It cannot be read, or has another size than its labels say.
+        """
         path = self.samples.path(index)
         try:
             data = path.read_bytes()
@@ -161,15 +180,26 @@ class Pictures:
             raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
         image = decode_image(data, str(path))
         height, width = image.shape[:2]
+        self.check_size(index, width, height)
+        return image
+
+    def check_size(self, index: int, width: int, height: int) -> None:
+        """See that a picture has the size that its labels say.
+
+        Raises:
+            VideoError: It has another.
+        """
         expected = self.samples.sizes[index].tolist()
         if [width, height] != expected:
             raise VideoError(
-                f"{path}: expected {expected[0]}x{expected[1]} pixels as its labels say, found "
-                f"{width}x{height}; labels and pictures do not belong together, or the pictures "
-                "were scaled"
+                f"{self.samples.path(index)}: expected {expected[0]}x{expected[1]} pixels as its "
+                f"labels say, found {width}x{height}; labels and pictures do not belong together, "
+                "or the pictures were scaled"
             )
+
+    def _scaled(self, index: int) -> NDArray[np.uint8]:
         size = (int(self._inside[index, 0]), int(self._inside[index, 1]))
-        scaled = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        scaled = cv2.resize(self.decode(index), size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(scaled, np.uint8)
 
 

@@ -227,6 +227,9 @@ class _Listing:
         if wanted is None:
             there = np.unique(rows.class_ids[~rows.ignore]).tolist()
             wanted = list(dict.fromkeys(called[number] for number in there))
+            for name in dict.fromkeys(called):
+                if name not in wanted:
+                    self._notes[f"class {name!r} has no object here, and is not learnt"] += 1
         _check_classes(wanted, called, where)
         place = {name: number for number, name in enumerate(wanted)}
         table = np.array([place.get(name, -1) for name in called], np.int64)
@@ -239,7 +242,9 @@ class _Listing:
         counts = np.bincount(class_ids[objects], minlength=len(wanted))
         if not counts.any():
             raise FormatError(
-                where, f"expected objects to learn from ({_some(wanted)}), found none"
+                where,
+                f"expected labelled objects ({_some(wanted or called)}), found none in "
+                f"{sum(self._counts)} pictures",
             )
         for number in np.flatnonzero(counts == 0).tolist():
             self._notes[f"class {wanted[number]!r} has no object here"] += 1
