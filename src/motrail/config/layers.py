@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 OTHER_VARIABLES = {
     "MOTRAIL_CACHE": "folder that downloaded models are kept in",
     "MOTRAIL_ZOO_URL": "address to fetch models of the zoo from, in place of the official one",
+    "MOTRAIL_SERVE_TOKEN": "token that requests to `motrail serve` have to carry",
+    "MOTRAIL_SERVE_WEBHOOK_SECRET": "key that `motrail serve` signs its webhooks with",
     "MOTRAIL_TEST_DATA": "folder of the footage that the project's own tests use",
 }
+SEARCH = "search"
+"""The section of ranges, which are no settings; see `motrail.config.ranges`."""
 
 
 class Layer(NamedTuple):
@@ -32,10 +36,12 @@ class Layer(NamedTuple):
     Attributes:
         origin: Where they come from, as shown to people.
         values: Section → key → value.
+        text: Whether values are text that has to be read.
     """
 
     origin: str
     values: Mapping[str, Mapping[str, Any]]
+    text: bool = False
 
 
 class Resolved(NamedTuple):
@@ -85,7 +91,7 @@ def environment_layer(environ: Mapping[str, str] | None = None) -> Layer:
             )
         section, key = known[name]
         values.setdefault(section, {})[key] = text
-    return Layer("environment", values)
+    return Layer("environment", values, text=True)
 
 
 def resolve(layers: Iterable[Layer]) -> Resolved:
@@ -108,7 +114,7 @@ def resolve(layers: Iterable[Layer]) -> Resolved:
             origins["tracker", "lost_seconds"] = "default"
         for section, key, value in entries:
             origin = variable_name(section, key) if layer.origin == "environment" else layer.origin
-            chosen[section][key] = _checked(section, key, value, origin)
+            chosen[section][key] = checked(section, key, value, origin, text=layer.text)
             origins[section, key] = origin
     settings = Settings(**{s: SECTIONS[s](**values) for s, values in chosen.items()})
     return Resolved(settings, origins)
@@ -137,9 +143,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def _entries(layer: Layer) -> Iterator[tuple[str, str, Any]]:
     for section, values in layer.values.items():
+        if section == SEARCH:
+            _check_search(values, layer.origin)
+            continue
         if section not in SECTIONS:
             raise ConfigError(
-                f"{layer.origin}: unknown section [{section}]{nearest(section, SECTIONS)}"
+                f"{layer.origin}: unknown section [{section}]"
+                f"{nearest(section, [*SECTIONS, SEARCH])}"
             )
         if not hasattr(values, "items"):
             raise ConfigError(f"{layer.origin}: {section}: expected a section [{section}]")
@@ -150,6 +160,13 @@ def _entries(layer: Layer) -> Iterator[tuple[str, str, Any]]:
                     f"{layer.origin}: [{section}] unknown key {key!r}{nearest(key, keys)}"
                 )
             yield section, key, value
+
+
+def _check_search(values: Any, origin: str) -> None:
+    """See that ranges are well-formed, also for those who have no use for them."""
+    from motrail.config.ranges import read_ranges  # which stands on this module
+
+    read_ranges(values, origin)
 
 
 @functools.cache
@@ -164,17 +181,22 @@ def _is_list(expected: Any) -> bool:
     return any(getattr(kind, "__origin__", None) is tuple for kind in kinds)
 
 
-def _checked(section: str, key: str, value: Any, origin: str) -> Any:
+def checked(section: str, key: str, value: Any, origin: str, *, text: bool = False) -> Any:
+    """A value as the setting has it: with `text`, text is read; a list is made a tuple.
+
+    Raises:
+        ConfigError: It has the wrong type.
+    """
     from pydantic import ValidationError
 
     expected = get_type_hints(SECTIONS[section])[key]
-    from_text = isinstance(value, str) and origin == variable_name(section, key)
+    from_text = text and isinstance(value, str)
     if isinstance(value, str) and (key == "classes" or (from_text and _is_list(expected))):
         value = [name.strip() for name in value.split(",") if name.strip()]
     elif from_text and value == "" and type(None) in getattr(expected, "__args__", ()):
         value = None
     try:
-        # Text of the environment is converted; a file has types of its own and must use them.
+        # Text is converted; a file has types of its own and must use them.
         if isinstance(value, list):
             value = tuple(value)
         return _adapter(expected).validate_python(value, strict=not from_text)

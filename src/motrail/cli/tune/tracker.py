@@ -1,4 +1,4 @@
-"""`motrail tune`."""
+"""`motrail tune tracker`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from motrail.cli.output import AsJson, Output, print_json, print_notes, print_rows, table
 from motrail.cli.progress import steps_progress
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from motrail.evaluate.protocol import Protocol
     from motrail.tune.tracker import Origin, TuneOptions, Tuning
 
-tune_app = App(name="tune", help="Find the settings that score best on your own labels.")
 
-
-@tune_app.command
-def tracker(
+def tracker_command(
     *,
     detections: Annotated[Path, Parameter(name=("--detections", "-d"))],
     truth: Annotated[Path, Parameter(name=("--truth", "-t"))],
@@ -140,7 +137,7 @@ def _tune(
 
     model = None
     if bundle is not None:
-        from motrail.detect.yolox import find_bundle
+        from motrail.detect.detector import find_bundle
 
         model, _ = find_bundle(bundle)
         check_bundle(model, output)

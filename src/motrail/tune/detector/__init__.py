@@ -1,0 +1,1 @@
+"""Find the settings of training that give the best detector."""
