@@ -41,6 +41,9 @@ TORCH = frozenset(
     }
     | {"filelock", "fsspec", "yaml", "packaging", "typing_extensions"}
 )
+WEB = frozenset(
+    {"starlette", "uvicorn", "anyio", "h11", "click", "python_multipart", "prometheus_client"}
+)
 CLI = frozenset({"cyclopts", "rich", "attr", "attrs", "docstring_parser", "rich_rst", "docutils"})
 TERMINAL = frozenset({"markdown_it", "mdurl", "pygments"})
 
@@ -55,9 +58,13 @@ ALLOWED = {
     "motrail.detecting": NUMPY | MSGSPEC,
     "motrail.refining": MSGSPEC,
     "motrail.replay": NUMPY,
+    "motrail.remote": NUMPY,
+    "motrail.serve": SCIPY | MSGSPEC | PYDANTIC | WEB | {"av", "cv2", "huey", "PIL"},
     "motrail.report": frozenset[str](),
     "motrail.train": SCIPY | MSGSPEC | PYDANTIC | TORCH | {"cv2", "PIL"},
     "motrail.tune": SCIPY | MSGSPEC,
+    "motrail.batch": NUMPY | PYDANTIC | {"av", "cv2", "PIL"},
+    "motrail.workers": frozenset[str](),
     "motrail.names": frozenset[str](),
     "motrail.formats": MSGSPEC,
     "motrail.dataset": MSGSPEC,
@@ -72,6 +79,7 @@ ALLOWED = {
     "motrail.__main__": CLI | TERMINAL,
 }
 NEVER = frozenset({"torch", "torchvision", "boto3", "botocore", "starlette", "uvicorn", "onnx"})
+OWN = {"motrail.train": frozenset({"torch"}), "motrail.serve": frozenset({"starlette", "uvicorn"})}
 
 
 class Loaded(NamedTuple):
@@ -164,7 +172,7 @@ def test_the_list_of_modules_is_not_empty() -> None:
 def test_a_room_loads_only_what_belongs(room: str, probed: dict[str, Loaded]) -> None:
     found = probed[room]
     # PyTorch itself looks for many others.
-    never = NEVER - {"torch"} if room == "motrail.train" else NEVER
+    never = NEVER - OWN.get(room, frozenset())
     forbidden = (found.loaded if "torch" in found.loaded else found.asked_for) & never
     strangers = (found.loaded - ALLOWED[room]) | forbidden
     if not strangers:
@@ -213,8 +221,8 @@ def test_drawing_loads_supervision_when_a_drawer_is_made() -> None:
 
 
 def test_a_detector_loads_neither_video_nor_drawing(kit: Path) -> None:
-    code = f"from motrail.detect.yolox import load_detector; load_detector({str(kit / 'spots')!r})"
-    found = probe(code)
+    start = "from motrail.detect.detector import load_detector\n"
+    found = probe(f"{start}load_detector({str(kit / 'spots')!r})")
     assert "onnxruntime" in found.loaded
     assert not found.loaded & {"av", "PIL", "supervision", "scipy", "rich", "cyclopts"}
     assert not found.asked_for & NEVER
@@ -347,7 +355,7 @@ class TestMissingExtras:
             "supervision": "from motrail.interop import to_supervision as call\n"
             "from motrail import Detections\n"
             "call(Detections.empty())",
-            "onnxruntime": "from motrail.detect.yolox import load_detector\n"
+            "onnxruntime": "from motrail.detect.detector import load_detector\n"
             f"load_detector({str(kit / 'spots')!r})",
             "av": "import motrail.video.write",
             "cv2": "import motrail.detect.letterbox",

@@ -27,6 +27,7 @@ A = TypeVar("A")
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _LOOK_UP = 1.0  # seconds
+_PATIENCE = 5.0  # seconds that a process has to end when it is told to
 
 
 class _Kind(enum.Enum):
@@ -42,10 +43,12 @@ class Failed(NamedTuple):
     Attributes:
         reason: In one line.
         lost: Whether the process ended in the middle of it, as one does that is killed.
+        error: Name of the class of the error; empty where there was none.
     """
 
     reason: str
     lost: bool = False
+    error: str = ""
 
 
 def cores() -> int:
@@ -64,7 +67,7 @@ class Pool(Generic[J, A]):
     Args:
         make: Called once in each process, with `load`; gives what does a job there, and is told
             how to report on it. A function of a module, so that the process finds it. What it
-            raises as `MotrailError` is the answer to each job.
+            raises is the answer to each job, what the job raises is the answer to that one.
         load: What it needs; each process gets it once.
         count: Number of processes.
     """
@@ -96,10 +99,17 @@ class Pool(Generic[J, A]):
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        with _deaf_to_interrupts():
-            process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            process.start()
-        theirs.close()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        try:
+            with _deaf_to_interrupts():
+                process.start()
+        except OSError as error:
+            ours.close()
+            raise MotrailError(
+                f"no worker process can be started: {error.strerror or error}; use fewer --workers"
+            ) from error
+        finally:
+            theirs.close()
         self._processes[ours] = process
         with contextlib.suppress(OSError):  # if it is gone already, its first job is told so
             ours.send((self._make, self._load))
@@ -109,7 +119,10 @@ class Pool(Generic[J, A]):
             process.terminate()
             connection.close()
         for process in self._processes.values():
-            process.join()
+            process.join(_PATIENCE)
+            if process.is_alive():
+                process.kill()
+                process.join()
         self._processes.clear()
 
     def run(
@@ -188,16 +201,34 @@ def _serve(connection: Connection[Any, Any]) -> None:
         work = trouble = None
         try:
             work = make(load)
-        except MotrailError as error:
-            trouble = Failed(str(error))
+        except Exception as error:  # noqa: BLE001  (it is told to who wants work done)
+            trouble = _failed(error)
 
         def tell(note: Any) -> None:
-            connection.send((_Kind.NOTE, note))
+            try:
+                connection.send((_Kind.NOTE, note))
+            except OSError as error:
+                raise _ParentGoneError from error
 
         while True:
             job = connection.recv()
             try:
                 answer = trouble if work is None else work(job, tell)
-            except MotrailError as error:
-                answer = Failed(str(error))
+            except _ParentGoneError:
+                return
+            except Exception as error:  # noqa: BLE001  (it is told to who wants work done)
+                answer = _failed(error)
             connection.send((_Kind.ANSWER, answer))
+
+
+class _ParentGoneError(Exception):
+    """Nobody listens any more."""
+
+
+def _failed(error: Exception) -> Failed:
+    name = type(error).__name__
+    if isinstance(error, MotrailError):
+        return Failed(str(error), error=name)
+    if isinstance(error, MemoryError):
+        return Failed("there is not enough memory; use fewer --workers", error=name)
+    return Failed(f"{name}: {error}", error=name)

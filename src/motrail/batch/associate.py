@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import secrets
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from motrail.errors import DataError, VideoError
+from motrail.errors import ConfigError, DataError, OutputError, VideoError
+from motrail.formats.mot.tracks import check_labels
+from motrail.outputs import WholeFile, output_folder, writing
 from motrail.tracking import Found, track_found
 from motrail.types import Frame
 from motrail.video.read import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from motrail.batch.chunks import Chunk
     from motrail.batch.plan import Plan
@@ -36,6 +42,7 @@ def associate(
     *,
     kept: Path,
     video: bool = False,
+    keep: Iterable[str | os.PathLike[str]] = (),
     progress: Callable[[Summary], None] | None = None,
 ) -> Summary:
     """Track a video whose stretches are all detected.
@@ -48,6 +55,7 @@ def associate(
         output: Folder of all results; the video's name says where in it.
         kept: Folder with the detections of this video.
         video: Whether to draw it, too.
+        keep: Files that no result may take the place of, besides the source.
         progress: Called after every frame.
 
     Raises:
@@ -60,9 +68,59 @@ def associate(
     if video and not settings.refine.active:  # else it is read when all tracks are known
         frames = iter(source)
     found = Found(source, _results(plan, made_by, kept, source, frames), class_names, "none")
-    return track_found(
-        found, settings, (output / plan.video.name).parent, video=video, progress=progress
-    )
+    folder = output_folder((output / plan.video.name).parent)
+    _check_places(source, folder, keep, video=video)
+    with _workshop(kept, folder) as place:
+        summary = track_found(found, settings, place, video=video, progress=progress)
+        check_labels(folder, class_names)
+        for kind, path in summary.files.items():
+            summary.files[kind] = str(_move(Path(path), folder))
+    return summary
+
+
+def _check_places(
+    source: Source, folder: Path, keep: Iterable[str | os.PathLike[str]], *, video: bool
+) -> None:
+    """See that results can be moved to where they belong, before the work is done."""
+    names = [f"{source.name}.txt", *([f"{source.name}.mp4"] if video else [])]
+    for path in [folder / name for name in ("labels.txt", *names)]:
+        if path.is_dir():
+            raise OutputError(
+                f"{path}: cannot be written: there is a folder of that name where a file is needed"
+            )
+        if source.reads(path):
+            raise ConfigError(f"{path}: is the source itself; choose another output folder")
+    for path in [folder / name for name in names]:
+        if any(path.exists() and Path(o).exists() and path.samefile(o) for o in keep):
+            raise ConfigError(f"{path}: is needed for this run; choose another output folder")
+
+
+@contextlib.contextmanager
+def _workshop(kept: Path, folder: Path) -> Iterator[Path]:
+    """A folder for results that are not finished, among what is kept.
+
+    There the next run finds what a killed one left, which beside the results might be another's.
+    """
+    place = kept / f".{secrets.token_hex(8)}"
+    try:
+        yield place
+    except OutputError as error:
+        raise OutputError(str(error).replace(str(place), str(folder))) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _move(path: Path, folder: Path) -> Path:
+    target = folder / path.name
+    with writing(target):
+        try:
+            path.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with WholeFile(target) as whole:  # a link to another disk
+                shutil.copyfile(path, whole.temporary)
+    return target
 
 
 def _results(

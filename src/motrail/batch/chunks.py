@@ -29,6 +29,7 @@ _COLUMNS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
     "class_ids": (np.int64, ()),
 }
 _REST = ("broken", "truncated", "more")
+_DAMAGED = (zipfile.BadZipFile, zlib.error)
 _MAX_BYTES = 1 << 32
 
 
@@ -135,23 +136,42 @@ def read_chunk(path: Path, stamp: Stamp) -> Chunk | None:
         FormatError: The file is no chunk, or cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because np.load leaves a file open that is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             about = json.loads(archive["about"].tobytes())
-            if {key: about.get(key) for key in asdict(stamp)} != asdict(stamp):
+            if {key: about[key] for key in asdict(stamp)} != asdict(stamp):
                 return None
             columns: dict[str, Any] = {name: _column(archive, name) for name in _COLUMNS}
+            chunk = Chunk(**columns, **_rest(about))
+            _check(chunk)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # A damaged archive may name a way of packing that is not there: NotImplementedError.
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, *_DAMAGED) as error:
         raise FormatError(
             path, f"expected the detections of a stretch of video: {error}; remove the file"
         ) from error
-    boxes = int(columns["counts"].sum())
-    if len(columns["numbers"]) != len(columns["counts"]) or any(
-        len(columns[name]) != boxes for name in ("boxes_xyxy", "scores", "class_ids")
+    return chunk
+
+
+def _rest(about: dict[str, Any]) -> dict[str, Any]:
+    rest = {key: about[key] for key in _REST}
+    kinds = (type(rest["broken"]), type(rest["more"]))
+    if kinds != (int, bool) or not isinstance(rest["truncated"], str | None):
+        raise ValueError(f"found {rest}")
+    return rest
+
+
+def _check(chunk: Chunk) -> None:
+    boxes = int(chunk.counts.sum())
+    if (
+        len(chunk.numbers) != len(chunk.counts)
+        or (chunk.counts < 0).any()
+        or {len(chunk.boxes_xyxy), len(chunk.scores), len(chunk.class_ids)} != {boxes}
     ):
-        raise FormatError(path, "expected columns of matching lengths; remove the file")
-    return Chunk(**columns, **{key: about[key] for key in _REST})
+        raise ValueError("columns have lengths that do not match")
+    if (np.diff(chunk.numbers) <= 0).any() or (chunk.more and not len(chunk.numbers)):
+        raise ValueError("frames are missing or not in order")
 
 
 def _column(archive: Any, name: str) -> NDArray[Any]:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from motrail.batch.chunks import Chunk, write_chunk
 from motrail.batch.plan import LONGEST, open_stretch
 from motrail.detect.detector import open_detector
+from motrail.errors import FormatError, VideoError
 from motrail.pipeline import detect, one_opencv_thread
 from motrail.video.clip import NotSeekableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
     from motrail.batch.plan import Stretch
     from motrail.config import DetectorSettings, Preset
     from motrail.detect.bundle import Bundle
-    from motrail.types import Detections
+    from motrail.types import Detections, Frame
     from motrail.workers import Tell
 
 _TELL_EVERY = 0.5  # seconds
@@ -67,26 +68,41 @@ def make_worker(load: Load) -> Callable[[Stretch, Tell], Detected]:
 
     def work(stretch: Stretch, tell: Tell) -> Detected:
         kept = load.kept / stretch.video.name
-        source = open_stretch(stretch, kept)
         parts = Parts(stretch, kept, load.made_by)
         told = time.monotonic()
         try:
             with (
                 one_opencv_thread(),
-                source,
-                contextlib.closing(detect(source, detector)) as results,
+                open_stretch(stretch, kept) as source,
+                contextlib.closing(detect(_from(source, parts.last + 1), detector)) as results,
             ):
                 for frame, detections in results:
                     parts.take(frame.number, detections)
                     if time.monotonic() - told > _TELL_EVERY:
                         told = time.monotonic()
                         tell(parts.frames)
-        except NotSeekableError:
+        except VideoError as error:
+            if stretch.whole or not _may_be_whole(stretch, error):
+                raise
             return Detected(0, 0, seekable=False)
         parts.finish(source.broken, source.truncated if stretch.whole else None)
         return Detected(parts.frames, parts.boxes)
 
     return work
+
+
+def _may_be_whole(stretch: Stretch, error: VideoError) -> bool:
+    """Whether what cannot be done with a part of the footage may be fine with all of it.
+
+    A folder of images, for one, may have broken ones, but not only broken ones.
+    """
+    return isinstance(error, NotSeekableError) or stretch.video.path.is_dir()
+
+
+def _from(frames: Iterable[Frame], first: int) -> Generator[Frame]:
+    for frame in frames:
+        if frame.number >= first:
+            yield frame
 
 
 class Parts:
@@ -98,15 +114,29 @@ class Parts:
         made_by: Fingerprint of the detector.
 
     Attributes:
-        frames: Looked at so far.
+        frames: Looked at so far, those of an earlier run included.
         boxes: Found so far.
+        last: Number of the last frame that an earlier run has kept; 0 if there is none.
     """
 
     def __init__(self, stretch: Stretch, kept: Path, made_by: str) -> None:
-        self.frames = self.boxes = 0
+        self.frames = self.boxes = self.last = 0
         self._stretch, self._kept, self._made_by = stretch, kept, made_by
         self._found: list[tuple[int, Detections]] = []
         self._part = 0
+        if stretch.whole:
+            self._resume()
+
+    def _resume(self) -> None:
+        """Skip the parts that an earlier run has kept."""
+        with contextlib.suppress(FormatError):  # from a broken one on, it is made anew
+            for chunk in self._stretch.chunks(self._kept, self._made_by):
+                if chunk is None or not chunk.more:
+                    return
+                self.frames += len(chunk.numbers)
+                self.boxes += len(chunk.scores)
+                self.last = int(chunk.numbers[-1])
+                self._part += 1
 
     def take(self, number: int, detections: Detections) -> None:
         """Keep what was found in a frame."""

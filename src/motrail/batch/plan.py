@@ -4,54 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import hashlib
 import itertools
 import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from motrail.batch.chunks import Chunk, Stamp, read_chunk
-from motrail.errors import ConfigError, FormatError, VideoError
-from motrail.names import is_image, natural_order
+from motrail.errors import FormatError, VideoError
+from motrail.names import is_image
 from motrail.outputs import WholeFile, writing
+from motrail.video.images import past_the_end
 from motrail.video.index import FrameIndex, read_index
 from motrail.video.read import open_source
 from motrail.video.source import Selection, Source
 from motrail.video.stream import VideoSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
+    from pathlib import Path
 
+    from motrail.batch.find import Video
     from motrail.config import VideoSettings
 
-VIDEO_ENDINGS = frozenset(
-    {".3gp", ".asf", ".avi", ".flv", ".gif", ".h264", ".hevc", ".ivf", ".m2ts", ".m4v", ".mjpeg"}
-    | {".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogv", ".ts"}
-    | {".vob", ".webm", ".wmv", ".wtv", ".y4m"}
-)
-KEPT = "detections"
 _SAMPLE = 1 << 14
 _INDEX = "index.npz"
 LONGEST = 1000
-_SHORTEST, _PARTS = 100, 8
-
-
-@dataclass(frozen=True)
-class Video:
-    """A video of the archive.
-
-    Attributes:
-        name: Of its results: the path below what all videos have in common, without the ending.
-        path: Where it is.
-    """
-
-    name: str
-    path: Path
+"""Frames in a stretch, and in a part of one that is read from the beginning."""
+_SHORTEST, _PARTS, _GROUPS = 100, 8, 5
+_UNSEEKABLE = "whole.json"
 
 
 @dataclass(frozen=True)
@@ -129,87 +112,6 @@ class Plan:
         return Plan(self.video, (one,), self.frames, self.end)
 
 
-def find_videos(sources: Iterable[str]) -> list[Video]:
-    """The videos that sources stand for, in their natural order.
-
-    Args:
-        sources: Files; folders, which are searched with all below for videos, and are one
-            sequence themselves if they hold images; quoted patterns; and text files (`.txt`) with
-            one of these on each line.
-
-    Raises:
-        ConfigError: A source is not there, holds no video, or two results would have one name.
-    """
-    paths: list[Path] = []
-    for source in sources:
-        found = list(_paths_of(source))
-        if not found:
-            raise ConfigError(
-                f"{source}: expected videos, found none; give files, folders, quoted patterns "
-                "such as 'in/*.mp4', or a .txt with one of them on each line"
-            )
-        paths += found
-    unique = list({Path(os.path.abspath(path)): path for path in paths})  # noqa: PTH100
-    names = _names(unique)
-    return [Video(name, path) for name, path in zip(names, unique, strict=True)]
-
-
-def _paths_of(source: str) -> Iterator[Path]:
-    path = Path(source)
-    if path.is_dir():
-        yield from _videos_below(path)
-    elif path.suffix.lower() == ".txt" and path.is_file():
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{path}: expected the paths of videos, one a line: {error}"
-            ) from None
-        for line in lines:
-            if line.strip() and not line.startswith("#"):
-                yield from _paths_of(str(path.parent / line.strip()))
-    elif path.exists():
-        yield path
-    elif glob.has_magic(source):
-        matches = glob.glob(str(path.expanduser()), recursive=True)  # noqa: PTH207
-        for match in natural_order(Path(match) for match in matches):
-            yield from _paths_of(str(match))
-    else:
-        raise ConfigError(f"{source}: no such file or folder")
-
-
-def _videos_below(folder: Path) -> Iterator[Path]:
-    entries = natural_order(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    if any(is_image(entry) for entry in entries) or (folder / "img1").is_dir():
-        yield folder
-        return
-    for entry in entries:
-        if entry.is_dir():
-            yield from _videos_below(entry)
-        elif entry.suffix.lower() in VIDEO_ENDINGS:
-            yield entry
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    if not paths:
-        return []
-    common = Path(os.path.commonpath([path.parent for path in paths]))
-    ends = [path.relative_to(common) for path in paths]
-    short = [(end if path.is_dir() else end.with_suffix("")).as_posix()
-             for path, end in zip(paths, ends, strict=True)]  # fmt: skip
-    twice = {name for name in short if short.count(name) > 1}
-    # clip.mp4 beside clip.mov: the ending tells them apart.
-    names = [end.as_posix() if name in twice else name
-             for name, end in zip(short, ends, strict=True)]  # fmt: skip
-    for name in names:
-        if name.split("/")[0] == KEPT or name in ("labels", "batch"):
-            raise ConfigError(
-                f"{name}: this name is needed for something else in the output folder; rename the "
-                "video or its folder"
-            )
-    return names
-
-
 def make_plan(video: Video, settings: VideoSettings, kept: Path, chunk: int | None) -> Plan:
     """Cut a video into stretches.
 
@@ -217,38 +119,49 @@ def make_plan(video: Video, settings: VideoSettings, kept: Path, chunk: int | No
         video: Which.
         settings: Which of its frames are wanted.
         kept: Folder for what is known of it; its index is kept there.
-        chunk: Frames of the source in a stretch; None cuts an eighth, from 100 to 1000.
+        chunk: Frames of the source in a stretch; None cuts an eighth, from 100 to 1000, or to 5
+            groups of pictures where these are longer.
 
     Raises:
-        VideoError: It cannot be read.
+        VideoError: It cannot be read, or ends before the first wanted frame.
         OutputError: The index cannot be kept.
     """
     source = open_source(video.path, start=settings.start, end=settings.end, stride=settings.stride)
     wanted = source.selection
+    index = None
     if isinstance(source, VideoSource):
         index = known_index(video.path, kept)
-        fingerprint, total, truncated = index.fingerprint, len(index), index.truncated
-        fault = index.fault
+        fingerprint, total = index.fingerprint, len(index)
     else:
-        fingerprint, truncated, fault = _images_fingerprint(source), None, None
-        total = len(source.files)
-    if fault is not None or total < wanted.start:
+        fingerprint, total = _images_fingerprint(source), len(source.files)
+    if index is not None and index.fault is not None:
         frames = source.expected_frames or 0
         whole = Stretch(video, wanted.start, wanted.last, wanted.stride, fingerprint, whole=True)
         return Plan(video, (whole,), frames, wanted.last)
+    if total < wanted.start:
+        raise past_the_end(str(video.path), wanted.start, total)
     end = total if wanted.last is None else min(wanted.last, total)
+    length = chunk or usual_length(end - wanted.start + 1, index)
     stretches = tuple(
         Stretch(video, first, last, wanted.stride, fingerprint)
-        for first, last in _cut(wanted, end, chunk)
+        for first, last in _cut(wanted, end, length)
     )
-    if wanted.last is not None and wanted.last <= total:
-        truncated = None
+    reaches_end = wanted.last is None or wanted.last > total
+    truncated = index.truncated if index is not None and reaches_end else None
     return Plan(video, stretches, wanted.count(total), wanted.last, truncated)
 
 
-def _cut(wanted: Selection, end: int, chunk: int | None) -> Iterator[tuple[int, int]]:
+def usual_length(frames: int, index: FrameIndex | None) -> int:
+    """Frames in a stretch of so many, if nothing else is said.
+
+    A stretch is entered a group of pictures or two early, which is to cost little of its time.
+    """
+    group = len(index) // max(len(index.keys), 1) if index is not None else 1
+    return min(max(-(-frames // _PARTS), _SHORTEST), max(LONGEST, _GROUPS * group))
+
+
+def _cut(wanted: Selection, end: int, length: int) -> Iterator[tuple[int, int]]:
     """First and last frame of each stretch; a stretch holds at least one wanted frame."""
-    length = chunk or min(max((end - wanted.start + 1) // _PARTS, _SHORTEST), LONGEST)
     length = max(-(-length // wanted.stride), 1) * wanted.stride
     for first in range(wanted.start, end + 1, length):
         yield first, min(first + length - 1, end)
@@ -262,18 +175,61 @@ def open_stretch(stretch: Stretch, kept: Path) -> Source:
     """
     path = stretch.video.path
     selection = Selection(stretch.first, stretch.last, stretch.stride)
-    if path.is_dir() or stretch.whole:
+    if path.is_dir():
         return open_source(path, start=stretch.first, end=stretch.last, stride=stretch.stride)
-    index = known_index(path, kept)
-    if index.fingerprint != stretch.fingerprint:
+    index = None if is_image(path) else known_index(path, kept)
+    if index is not None and index.fingerprint != stretch.fingerprint:
         raise VideoError(f"{path}: was changed meanwhile; start again")
+    if stretch.whole or index is None:
+        return open_source(path, start=stretch.first, end=stretch.last, stride=stretch.stride)
     return VideoSource(path, name=path.stem, selection=selection, index=index, threads=1)
 
 
+def note_unseekable(kept: Path, stretch: Stretch, who: str) -> str:
+    """Note that a video has to be read from the beginning, and who does it.
+
+    Args:
+        kept: Folder for what is known of the video.
+        stretch: One of it.
+        who: The share of the work this is, such as `2/8`; empty if it is all.
+
+    Returns:
+        Who does it: another, of as many shares, that noted it before; else `who`.
+
+    Raises:
+        OutputError: It cannot be noted.
+    """
+    before = who_reads_whole(kept, stretch.fingerprint)
+    if who and before and before != who and before.split("/")[1:] == who.split("/")[1:]:
+        return before
+    path = kept / _UNSEEKABLE
+    with writing(path), WholeFile(path) as file:
+        about = {"fingerprint": stretch.fingerprint, "who": who}
+        file.temporary.write_text(json.dumps(about) + "\n", encoding="utf-8")
+    return who
+
+
+def who_reads_whole(kept: Path, fingerprint: str) -> str | None:
+    """Who said that this footage has to be read from the beginning; None if nobody did."""
+    try:
+        about = json.loads((kept / _UNSEEKABLE).read_text(encoding="utf-8"))
+        return str(about["who"]) if about["fingerprint"] == fingerprint else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def known_index(path: Path, kept: Path) -> FrameIndex:
-    """The index of a video, from the last time if the file has not been touched since."""
+    """The index of a video, from the last time if the file has not been touched since.
+
+    Raises:
+        VideoError: The file cannot be read.
+        OutputError: The index cannot be kept.
+    """
     file = kept / _INDEX
-    state = path.stat()
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
     about: dict[str, Any] = {"size": state.st_size, "modified": state.st_mtime_ns}
     known = _read_index(file, about)
     if known is not None:
@@ -292,9 +248,13 @@ def known_index(path: Path, kept: Path) -> FrameIndex:
     return index
 
 
-def _read_index(file: Path, about: dict[str, Any]) -> FrameIndex | None:
+def _read_index(path: Path, about: dict[str, Any]) -> FrameIndex | None:
     # Whatever is wrong with it, it can be made anew.
-    with contextlib.suppress(Exception), np.load(file, allow_pickle=False) as archive:
+    with (
+        contextlib.suppress(Exception),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
         known = json.loads(archive["about"].tobytes())
         if {key: known[key] for key in about} == about:
             return FrameIndex(
@@ -306,7 +266,8 @@ def _read_index(file: Path, about: dict[str, Any]) -> FrameIndex | None:
 def _images_fingerprint(source: Source) -> str:
     digest = hashlib.sha256()
     for path in source.files:
-        with path.open("rb") as file:
+        digest.update(f"{path.name},".encode(errors="surrogateescape"))
+        with contextlib.suppress(OSError), path.open("rb") as file:  # it counts as broken then
             digest.update(file.read(_SAMPLE))
-        digest.update(f"{path.name},{path.stat().st_size};".encode())
+            digest.update(f"{file.seek(0, 2)};".encode())
     return digest.hexdigest()

@@ -5,30 +5,34 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import threading
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections import Counter, deque
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
 
-from motrail.batch.associate import associate
+from motrail.batch.alongside import Association
 from motrail.batch.detect import Detected, Load, make_worker
-from motrail.batch.plan import KEPT, Plan, Stretch, Video, make_plan
-from motrail.errors import ConfigError, MotrailError
-from motrail.outputs import WholeFile, output_folder, writing
+from motrail.batch.find import KEPT
+from motrail.batch.leftovers import Running
+from motrail.batch.manifest import Manifest, Outcome
+from motrail.batch.plan import Plan, Stretch, make_plan, note_unseekable, who_reads_whole
+from motrail.errors import ConfigError, MotrailError, OutputError
+from motrail.formats.mot.tracks import check_labels
+from motrail.outputs import output_folder
 from motrail.workers import Failed, Pool
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from motrail.batch.find import Video
     from motrail.config import Settings
-    from motrail.tracking import Summary
 
     Progress = Callable[[str, int, int | None], None]
 
-MANIFEST = "batch.json"
-State = Literal["waiting", "detected", "done", "partly", "failed"]
+_MOST_LOST = 100
+"""So many processes lost one after another are no bad video."""
 
 
 class Shard(NamedTuple):
@@ -49,10 +53,14 @@ class Shard(NamedTuple):
         Raises:
             ConfigError: It is something else.
         """
-        number, slash, of = text.partition("/")
-        if slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of):
+        number, _, of = text.partition("/")
+        digits = number.isdecimal() and of.isdecimal() and len(of) < 10 and len(number) < 10
+        if digits and 1 <= int(number) <= int(of):
             return cls(int(number), int(of))
         raise ConfigError(f"--shard: expected I/N with I from 1 to N, as in 2/8, found {text!r}")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class Options:
         shard: Detect in one share of the stretches only, and track nothing.
         only_associate: Track what is detected already, and detect nothing.
         video: Whether to draw videos.
+        keep: Files that no result may take the place of.
 
     Raises:
         ConfigError: A value is out of range, or two exclude each other.
@@ -75,6 +84,7 @@ class Options:
     shard: Shard | None = None
     only_associate: bool = False
     video: bool = False
+    keep: tuple[str | os.PathLike[str], ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= 1024:
@@ -85,41 +95,11 @@ class Options:
             raise ConfigError("--shard detects and --associate tracks: give one of them at a time")
 
 
-@dataclass
-class Outcome:
-    """What became of a video.
-
-    Attributes:
-        name: Of its results.
-        path: Where it is.
-        state: `done`; `partly`, if the file ends early; `failed`; `detected`, if its tracks are
-            still to come; `waiting`, if detections are still missing.
-        reason: Why it is not done.
-        frames: Looked at.
-        tracks: Given out.
-        boxes: Of all tracks.
-        kept: Whether the result was there already.
-        stamp: What the result hangs on.
-        files: What was written.
-    """
-
-    name: str
-    path: str
-    state: State = "waiting"
-    reason: str | None = None
-    frames: int = 0
-    tracks: int = 0
-    boxes: int = 0
-    kept: bool = False
-    stamp: str = ""
-    files: dict[str, str] = field(default_factory=dict)
-
-
 class Batch:
     """A run over an archive.
 
     Args:
-        videos: What is in it; see `motrail.batch.plan.find_videos`.
+        videos: What is in it; see `motrail.batch.find.find_videos`.
         load: Model and settings of the detector.
         class_names: Of the detector.
         settings: All settings.
@@ -128,6 +108,11 @@ class Batch:
 
     Attributes:
         outcomes: What became of each video, in their order.
+
+    Raises:
+        ConfigError: The folder has results of other classes, or drawn videos would stand among the
+            footage.
+        OutputError: The folder cannot be written to.
     """
 
     def __init__(
@@ -143,12 +128,27 @@ class Batch:
         self._videos = list(videos)
         self._load, self._classes, self._settings = load, class_names, settings
         self._output, self._options = output_folder(output), options
-        self._before = _read_manifest(self._output / MANIFEST)
+        self._check_output()
+        self._version = version("motrail")
+        self._manifest = Manifest(self._output)
+        self._before = self._manifest.read()
         self._plans: dict[str, Plan] = {}
         self._missing: dict[str, set[Stretch]] = {}
+        self._lost: Counter[Stretch] = Counter()
+        self._lost_in_a_row = 0
         self._done = self._total = 0
         self._under_way: dict[Stretch, int] = {}
-        self._stop = threading.Event()
+
+    def _check_output(self) -> None:
+        places = {(self._output / video.name).parent for video in self._videos}
+        for place in places:
+            check_labels(place, self._classes)
+        footage = {video.path.parent.resolve() for video in self._videos}
+        if self._options.video and footage & {place.resolve() for place in places}:
+            raise ConfigError(
+                f"{self._output}: with --video, drawn videos would stand among the footage and be "
+                "taken for some the next time; choose another output folder"
+            )
 
     def run(self, progress: Progress) -> None:
         """Do it.
@@ -159,19 +159,23 @@ class Batch:
         Raises:
             MotrailError: The model cannot be used, or results cannot be written at all.
         """
-        for done, video in enumerate(self._videos):
-            progress("looking at the videos", done, len(self._videos))
-            self._look(video)
-        executor = ThreadPoolExecutor(1, thread_name_prefix="motrail-associate")
-        try:
-            self._work(executor, progress)
-        finally:
-            self._stop.set()
-            executor.shutdown(wait=True, cancel_futures=True)
-        if self._options.shard is None:
-            self._write_manifest()
+        with Running(self._output):
+            for done, video in enumerate(self._in_turn()):
+                progress("videos looked at", done, len(self._videos))
+                self._look(video)
+            try:
+                self._work(progress)
+            finally:
+                if self._options.shard is None:
+                    self._manifest.write(self.outcomes)
 
     # --- what there is ------------------------------------------------------------------------
+
+    def _in_turn(self) -> list[Video]:
+        """The videos; each share begins elsewhere, so that they read what the others need, too."""
+        shard = self._options.shard
+        first = 0 if shard is None else len(self._videos) * (shard.number - 1) // shard.of
+        return self._videos[first:] + self._videos[:first]
 
     def _kept(self, name: str) -> Path:
         return self._output / KEPT / name
@@ -179,15 +183,21 @@ class Batch:
     def _look(self, video: Video) -> None:
         outcome = self.outcomes[video.name]
         try:
+            if video.fault is not None:
+                raise MotrailError(video.fault)
             plan = make_plan(video, self._settings.video, self._kept(video.name),
                              self._options.chunk)  # fmt: skip
+        except OutputError:
+            raise  # the next will not fare better
         except (MotrailError, OSError) as error:
             outcome.state, outcome.reason = "failed", str(error)
             return
         outcome.stamp = self._stamp(plan)
         before = self._before.get(video.name)
         if before is not None and self._is_there(before, outcome.stamp):
-            self.outcomes[video.name] = dataclasses.replace(before, kept=True)
+            self.outcomes[video.name] = dataclasses.replace(
+                before, path=str(video.path), kept=True, chunks_now=0
+            )
             return
         self._take(plan)
 
@@ -201,87 +211,139 @@ class Batch:
         name = plan.video.name
         kept, made_by = self._kept(name), self._load.made_by
         whole = plan.as_one()
-        if whole.stretches[0].is_detected(kept, made_by):
+        one = whole.stretches[0]
+        if who_reads_whole(kept, one.fingerprint) is not None or one.is_detected(kept, made_by):
             plan = whole  # as it turned out the last time
-        missing = {part for part in plan.stretches if not part.is_detected(kept, made_by)}
-        self._plans[name], self._missing[name] = plan, missing
-        self._total += plan.frames
+        self._plans[name] = plan
+        self._missing[name] = {s for s in plan.stretches if not s.is_detected(kept, made_by)}
+        self._count(name)
+
+    def _count(self, name: str) -> None:
+        outcome = self.outcomes[name]
+        outcome.chunks = len(self._plans[name].stretches)
+        outcome.chunks_missing = len(self._missing[name])
 
     def _stamp(self, plan: Plan) -> str:
         settings = dataclasses.asdict(self._settings)
         chosen = {key: settings[key] for key in ("tracker", "refine", "video")}
-        parts = [plan.stretches[0].fingerprint, self._load.made_by, chosen]
+        made_of = [plan.stretches[0].fingerprint, self._load.made_by, chosen]
+        parts = [self._version, made_of]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     # --- work -----------------------------------------------------------------------------------
 
-    def _work(self, executor: ThreadPoolExecutor, progress: Progress) -> None:
-        following: list[tuple[str, Future[None]]] = []
+    def _work(self, progress: Progress) -> None:
+        with Association(
+            self._plans, self._classes, self._settings, self._load, self._output, self._options,
+            lambda: self._manifest.note(self.outcomes),
+        ) as association:  # fmt: skip
 
-        def ready(name: str) -> None:
-            """All of a video is detected."""
-            self.outcomes[name].state = "detected"
-            if self._options.shard is None:
-                following.append((name, executor.submit(self._associate, name)))
+            def ready(name: str) -> None:
+                """All of a video is detected."""
+                self.outcomes[name].state = "detected"
+                if self._options.shard is None:
+                    association.add(self.outcomes[name])
 
-        queue = self._queue()
-        for name, missing in self._missing.items():
-            if not missing:
-                ready(name)
-        if queue and not self._options.only_associate:
-            self._detect(queue, ready, progress)
-        self._tell_missing()
-        for done, (name, future) in enumerate(following):
-            while True:
-                progress(f"tracking {name}", done, len(following))
-                try:
-                    future.result(timeout=0.2)
-                except TimeoutError:
-                    continue
-                break
+            queue = self._queue()
+            for name, missing in self._missing.items():
+                if not missing:
+                    ready(name)
+            if queue and not self._options.only_associate:
+                self._detect(queue, ready, association.check, progress)
+            self._tell_missing()
+            association.finish(progress)
 
     def _queue(self) -> deque[Stretch]:
-        stretches = [
-            (number, stretch)
-            for number, stretch in enumerate(
-                part for plan in self._plans.values() for part in plan.stretches
-            )
-            if stretch in self._missing[stretch.video.name]
-        ]
-        shard = self._options.shard
+        """What is to be detected here; who does what hangs on nothing that changes meanwhile."""
         return deque(
             stretch
-            for number, stretch in stretches
-            if shard is None or number % shard.of == shard.number - 1
+            for place, video in enumerate(self._videos)
+            if video.name in self._plans
+            for number, stretch in enumerate(self._plans[video.name].stretches)
+            if stretch in self._missing[video.name] and self._is_ours(place + number, stretch)
         )
 
+    def _is_ours(self, number: int, stretch: Stretch) -> bool:
+        shard = self._options.shard
+        if shard is None:
+            return True
+        if stretch.whole:
+            who = who_reads_whole(self._kept(stretch.video.name), stretch.fingerprint) or ""
+            if who.split("/")[1:] == [str(shard.of)]:
+                return who == str(shard)
+        return number % shard.of == shard.number - 1
+
     def _detect(
-        self, queue: deque[Stretch], ready: Callable[[str], None], progress: Progress
+        self,
+        queue: deque[Stretch],
+        ready: Callable[[str], None],
+        check: Callable[[], None],
+        progress: Progress,
     ) -> None:
         self._total = sum(self._frames_of(stretch) for stretch in queue)
 
+        def show() -> None:
+            check()
+            done = self._done + sum(self._under_way.values())
+            progress("frames detected", done, self._total)
+
         def following() -> Stretch | None:
-            return queue.popleft() if queue else None
+            while queue:
+                stretch = queue.popleft()
+                if self._is_wanted(stretch):
+                    return stretch
+                self._done += self._frames_of(stretch)
+            return None
 
         def heard(stretch: Stretch, frames: int) -> None:
             self._under_way[stretch] = frames
-            progress("detecting", self._done + sum(self._under_way.values()), self._total)
+            show()
 
-        count = min(self._options.workers, max(len(queue), 1))
+        show()
+        count = min(self._options.workers, len(queue))
         with Pool[Stretch, Detected](make_worker, self._load, count) as pool:
             for stretch, answer in pool.run(following, heard):
                 self._under_way.pop(stretch, None)
-                self._done += self._frames_of(stretch)
-                name = stretch.video.name
-                if isinstance(answer, Failed):
-                    self._fail(name, answer.reason, queue)
-                elif not answer.seekable:
-                    self._begin_anew(name, queue)
-                else:
-                    self._missing[name].discard(stretch)
-                    if not self._missing[name] and self.outcomes[name].state == "waiting":
-                        ready(name)
-                progress("detecting", self._done + sum(self._under_way.values()), self._total)
+                self._hear(stretch, answer, queue, ready)
+                show()
+
+    def _is_wanted(self, stretch: Stretch) -> bool:
+        name = stretch.video.name
+        return stretch in self._missing[name] and self.outcomes[name].state == "waiting"
+
+    def _hear(
+        self,
+        stretch: Stretch,
+        answer: Detected | Failed,
+        queue: deque[Stretch],
+        ready: Callable[[str], None],
+    ) -> None:
+        """Take in what came of a stretch."""
+        name = stretch.video.name
+        lost = isinstance(answer, Failed) and answer.lost
+        self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
+        if isinstance(answer, Failed) and (
+            answer.error == OutputError.__name__ or self._lost_in_a_row >= _MOST_LOST
+        ):
+            raise OutputError(answer.reason) if answer.error else MotrailError(answer.reason)
+        if not self._is_wanted(stretch):  # the video failed elsewhere, or is read as a whole now
+            self._done += self._frames_of(stretch)
+        elif lost and not self._lost[stretch]:
+            self._lost[stretch] += 1
+            queue.appendleft(stretch)
+        elif isinstance(answer, Failed):
+            self._done += self._frames_of(stretch)
+            self.outcomes[name].state, self.outcomes[name].reason = "failed", answer.reason
+        elif not answer.seekable:
+            self._done += self._frames_of(stretch)
+            self._begin_anew(name, queue)
+        else:
+            self._done += self._frames_of(stretch)
+            self._missing[name].discard(stretch)
+            self.outcomes[name].chunks_now += 1
+            self._count(name)
+            if not self._missing[name]:
+                ready(name)
 
     def _frames_of(self, stretch: Stretch) -> int:
         if stretch.last is None:
@@ -290,21 +352,14 @@ class Batch:
 
     def _begin_anew(self, name: str, queue: deque[Stretch]) -> None:
         """Read a video from the beginning, for its frames cannot be found from the middle."""
-        plan = self._plans[name]
-        if plan.stretches[0].whole:
-            return  # that was noticed by two workers
-        _drop(queue, name)
-        self._plans[name] = plan.as_one()
+        self._plans[name] = self._plans[name].as_one()
         one = self._plans[name].stretches[0]
         self._missing[name] = {one}
-        self._total += self._frames_of(one)
-        queue.append(one)
-
-    def _fail(self, name: str, reason: str, queue: deque[Stretch]) -> None:
-        outcome = self.outcomes[name]
-        if outcome.state != "failed":
-            outcome.state, outcome.reason = "failed", reason
-        _drop(queue, name)
+        self._count(name)
+        us = "" if self._options.shard is None else str(self._options.shard)
+        if note_unseekable(self._kept(name), one, us) == us:
+            self._total += self._frames_of(one)
+            queue.append(one)
 
     def _tell_missing(self) -> None:
         for name, missing in self._missing.items():
@@ -312,63 +367,7 @@ class Batch:
             if missing and outcome.state == "waiting":
                 first = min(missing, key=lambda stretch: stretch.first)
                 outcome.reason = (
-                    f"{len(missing)} of {len(self._plans[name].stretches)} chunks are not detected "
-                    f"yet, the first from frame {first.first} on"
+                    f"{len(missing)} of {outcome.chunks} chunks are not detected yet, the first "
+                    f"from frame {first.first} on; run all shards, with the same settings and "
+                    "--chunk, or leave --associate out"
                 )
-
-    def _associate(self, name: str) -> None:
-        """Track a video that is detected; in a thread of its own."""
-        outcome, plan = self.outcomes[name], self._plans[name]
-
-        def check(_summary: Summary) -> None:
-            if self._stop.is_set():
-                raise MotrailError("interrupted")
-
-        try:
-            summary = associate(
-                plan,
-                self._classes,
-                self._settings,
-                self._load.made_by,
-                self._output,
-                kept=self._kept(name),
-                video=self._options.video,
-                progress=check,
-            )
-        except MotrailError as error:
-            if not self._stop.is_set():
-                outcome.state, outcome.reason = "failed", str(error)
-            return
-        outcome.frames, outcome.tracks = summary.frames, summary.tracks
-        outcome.boxes, outcome.reason = summary.boxes, summary.truncated
-        outcome.files = {
-            kind: Path(path).relative_to(self._output).as_posix()
-            for kind, path in summary.files.items()
-        }
-        outcome.state = "done" if summary.truncated is None else "partly"
-        self._write_manifest()
-
-    def _write_manifest(self) -> None:
-        path = self._output / MANIFEST
-        rows = [dataclasses.asdict(row) for row in (self._before | self.outcomes).values()]
-        for row in rows:
-            del row["kept"]
-        with writing(path), WholeFile(path) as file:
-            text = json.dumps({"videos": rows}, indent=1, ensure_ascii=False)
-            file.temporary.write_bytes((text + "\n").encode(errors="backslashreplace"))
-
-
-def _drop(queue: deque[Stretch], name: str) -> None:
-    """Take the stretches of a video out of the queue."""
-    left = [stretch for stretch in queue if stretch.video.name != name]
-    queue.clear()
-    queue.extend(left)
-
-
-def _read_manifest(path: Path) -> dict[str, Outcome]:
-    """What was done before; nothing where that is not known, and then it is looked for."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["videos"]
-        return {row["name"]: Outcome(**row) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections import Counter
 from pathlib import Path  # noqa: TC003  (cyclopts reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+import motrail
 from motrail.cli.output import AsJson, print_json, table
 from motrail.cli.progress import download_progress, steps_progress
 from motrail.cli.settings import flags_of, resolve_settings
+from motrail.errors import MissingExtraError
+from motrail.workers import cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from motrail.batch.run import Batch, Outcome
+    from motrail.batch.detect import Load
+    from motrail.batch.manifest import Outcome
+    from motrail.batch.run import Batch
+    from motrail.config import DetectorSettings, Preset
+    from motrail.detect.bundle import Bundle
 
 DetectorFlags: Any = flags_of("detector")
 TrackerFlags: Any = flags_of("tracker")
@@ -25,6 +33,7 @@ RefineFlags: Any = flags_of("refine")
 VideoFlags: Any = flags_of("video")
 
 PARTLY_DONE = 3
+EXTRAS = ("detect", "video")
 
 
 def batch_command(
@@ -49,7 +58,7 @@ def batch_command(
     OUTPUT/detections; then each video is tracked from what was kept, which takes no network and
     gives the same track file as motrail track. The same command goes on where it stopped, and with
     other tracker settings it tracks anew without detecting again. A video that cannot be read is
-    reported at the end and does not stop the others. `batch.json` says what became of each.
+    reported at the end and does not stop the others. `OUTPUT/batch.json` says what became of each.
 
     For example:
 
@@ -62,8 +71,8 @@ def batch_command(
     Parameters
     ----------
     source
-        A folder, searched with all below; a video; a quoted pattern such as 'in/*.mp4'; or a .txt
-        file with one of these on each line.
+        A folder, searched with all below; a video; a folder of images; a quoted pattern such as
+        'in/*.mp4'; or a .txt file with one of these on each line.
     output
         Folder for the results: NAME.txt for each video, and what is needed to go on.
     model
@@ -71,7 +80,8 @@ def batch_command(
     video
         Draw the tracks into NAME.mp4, too.
     chunk
-        Frames in a chunk. [default: an eighth of the video, from 100 to 1000]
+        Frames in a chunk. [default: an eighth of the video, from 100 to 1000, or to 5 groups of
+        pictures where those are long]
     shard
         Detect in one share of the chunks and track nothing: 2/8 is the second of eight.
     associate
@@ -79,65 +89,110 @@ def batch_command(
     config
         TOML file with sections [detector], [tracker], [refine] and [video]; flags win over it.
     as_json
-        Print what was done as one JSON document.
+        Print what was done as one JSON document (docs/batch.md names its fields).
     """
     flags = {"detector": detector, "tracker": tracker, "refine": refine, "video": clip}
-    from motrail.batch.plan import find_videos
-    from motrail.batch.run import Options, Shard
-
-    options = Options(
-        chunk=chunk,
-        shard=None if shard is None else Shard.parse(shard),
-        only_associate=associate,
-        video=video,
-    )
-    resolve_settings(flags, config)  # what is quick to check comes first
-    videos = find_videos([source])
-    batch = _prepare(model, config, flags, videos, output, options)
-    with steps_progress() as progress:
-        batch.run(progress)
+    start = time.monotonic()
+    try:
+        batch, document = _prepare(
+            source, output, model, config, flags,
+            {"chunk": chunk, "shard": shard, "only_associate": associate, "video": video},
+        )  # fmt: skip
+        with steps_progress() as progress:
+            batch.run(progress)
+    except MissingExtraError as error:
+        if error.extra in EXTRAS:  # who lacks one of them should not be told of the other later
+            raise MissingExtraError(error.package, ",".join(EXTRAS), error.cause) from error
+        raise
     outcomes = list(batch.outcomes.values())
     if as_json:
         rows = [dataclasses.asdict(outcome) for outcome in outcomes]
-        print_json({"videos": rows})
+        print_json(document | {"seconds": time.monotonic() - start, "videos": rows})
     else:
-        _show(outcomes, output)
-    return _explain(outcomes, detected_only=options.shard is not None)
+        _show(outcomes, output, shard)
+    return _explain(outcomes, detected_only=shard is not None)
 
 
 def _prepare(
-    model: str, config: Path | None, flags: dict[str, Any], videos: Any, output: Path, options: Any
-) -> Batch:
-    from motrail.batch.detect import Load
-    from motrail.batch.plan import KEPT
-    from motrail.batch.run import Batch
-    from motrail.detect.detector import find_bundle, open_detector
-    from motrail.detecting import fingerprint
-    from motrail.workers import cores
+    source: str,
+    output: Path,
+    model: str,
+    config: Path | None,
+    flags: dict[str, Any],
+    ways: dict[str, Any],
+) -> tuple[Batch, dict[str, Any]]:
+    """The run to be, and what to say of how it was made."""
+    from motrail.batch.find import find_videos
+    from motrail.batch.run import Batch, Options, Shard
+    from motrail.detect.detector import find_bundle
 
+    # What is quick to check comes first: settings and footage before a download.
+    shard = None if ways["shard"] is None else Shard.parse(ways["shard"])
+    options = Options(**ways | {"shard": shard})
+    resolve_settings(flags, config)
+    videos = find_videos(source, output)
     with download_progress(model) as download:
         bundle, preset = find_bundle(model, progress=download)
     settings = resolve_settings(flags, config, bundle).settings
-    detector = open_detector(bundle, settings.detector, preset)  # what is wrong with it, at once
-    wanted = settings.detector.workers
+    load, names, device = _open(bundle, preset, settings.detector, output)
+    if device in ("cpu", "openvino"):  # a process for each, else as many frames in one process
+        options = dataclasses.replace(options, workers=settings.detector.workers or cores())
+    keep = [path for path in (source, model, config, settings.detector.labels) if path]
+    options = dataclasses.replace(options, keep=tuple(keep))
+    document = {
+        "version": motrail.__version__,
+        "model": model,
+        "device": device,
+        "workers": options.workers,
+        "shard": ways["shard"],
+        "settings": dataclasses.asdict(settings),
+    }
+    return Batch(videos, load, names, settings, output, options), document
+
+
+def _open(
+    bundle: Bundle, preset: Preset | None, settings: DetectorSettings, output: Path
+) -> tuple[Load, Sequence[str], str]:
+    """What a worker needs, the names of the classes and the device; what is wrong, at once."""
+    from motrail.batch.detect import Load
+    from motrail.batch.find import KEPT
+    from motrail.detect.detector import open_detector
+    from motrail.detecting import fingerprint
+
+    detector = open_detector(bundle, settings, preset)
     if detector.device in ("cpu", "openvino"):
-        options = dataclasses.replace(options, workers=wanted or cores())
-        settings = dataclasses.replace(
-            settings, detector=dataclasses.replace(settings.detector, workers=1)
-        )
-    made_by = fingerprint(bundle, settings.detector)
-    load = Load(bundle, settings.detector, preset, made_by, output / KEPT)
-    return Batch(videos, load, detector.class_names, settings, output, options)
+        settings = dataclasses.replace(settings, workers=1)
+    made_by = fingerprint(bundle, settings)
+    load = Load(bundle, settings, preset, made_by, output / KEPT)
+    return load, detector.class_names, detector.device
 
 
-def _show(outcomes: Sequence[Outcome], output: Path) -> None:
-    rows: list[tuple[Any, ...]] = [("video", "state", "frames", "tracks", "boxes")]
-    rows += [
-        (item.name, "there already" if item.kept else item.state, *_counts(item))
-        for item in outcomes
-    ]
+def _show(outcomes: Sequence[Outcome], output: Path, shard: str | None) -> None:
+    rows: list[tuple[Any, ...]]
+    if shard is not None:
+        rows = [("video", "state", "chunks", "by this shard", "missing")]
+        rows += [(item.name, _state(item, detected_only=True), *_chunks(item)) for item in outcomes]
+    else:
+        rows = [("video", "state", "frames", "tracks", "boxes")]
+        rows += [(item.name, _state(item), *_counts(item)) for item in outcomes]
     print(table(rows))
+    if shard is not None:
+        print(f"shard {shard}: {sum(item.chunks_now for item in outcomes):,} chunks detected")
     print(f"written  {output}")
+
+
+def _state(item: Outcome, *, detected_only: bool = False) -> str:
+    if detected_only and item.state == "waiting":
+        return "partly detected" if item.chunks_missing < item.chunks else "not detected"
+    if item.kept and item.state == "done":
+        return "there already"
+    return {"partly": "partly done", "waiting": "not done"}.get(item.state, item.state)
+
+
+def _chunks(item: Outcome) -> tuple[str, ...]:
+    if item.kept or not item.chunks:
+        return ("–", "–", "–")
+    return tuple(f"{count:,}" for count in (item.chunks, item.chunks_now, item.chunks_missing))
 
 
 def _counts(item: Outcome) -> tuple[str, ...]:
@@ -150,10 +205,14 @@ def _explain(outcomes: Sequence[Outcome], *, detected_only: bool) -> int:
     """Say what is not done; the exit code."""
     for item in outcomes:
         if item.reason is not None and not (detected_only and item.state == "waiting"):
-            said = {"partly": "partly done", "waiting": "not done"}.get(item.state, item.state)
-            print(f"{item.name}: {said}: {item.reason}", file=sys.stderr)
+            print(f"{item.name}: {_state(item)}: {item.reason}", file=sys.stderr)
+        if item.broken_frames:
+            print(
+                f"{item.name}: note: {item.broken_frames} frames could not be decoded",
+                file=sys.stderr,
+            )
     states = Counter(item.state for item in outcomes)
-    if states["failed"] == len(outcomes):
-        return 1
     good = states["done"] + (states["detected"] + states["waiting"] if detected_only else 0)
-    return 0 if good == len(outcomes) else PARTLY_DONE
+    if good == len(outcomes):
+        return 0
+    return PARTLY_DONE if good + states["partly"] else 1
