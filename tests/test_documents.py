@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
+from typing import get_args
 
+import cv2
+import numpy as np
 import pytest
 
+from models import spots_picture
 from motrail.cli.app import app
-from motrail.config import OTHER_VARIABLES, fields, variable_name
+from motrail.config import OTHER_VARIABLES, Preset, fields, variable_name
+from motrail.detect.bundle import Format, ModelSpec
 from motrail.evaluate.events import ABOUT
+from motrail.formats.mot.tracks import read_tracks
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,6 +70,44 @@ def test_causes_of_errors_are_all_explained() -> None:
     document = (ROOT / "docs" / "evaluating.md").read_text()
     for cause, meaning in ABOUT.items():
         assert f"| {cause} | {meaning} |" in document
+
+
+def test_every_preset_and_format_is_explained() -> None:
+    document = (ROOT / "docs" / "detectors.md").read_text()
+    for name in (*get_args(Preset), *get_args(Format)):
+        assert f"`{name}`" in document
+
+
+def test_the_bundle_in_the_document_is_one() -> None:
+    found = re.findall(
+        r"```json\n(.*?)```", (ROOT / "docs" / "detectors.md").read_text(), re.DOTALL
+    )
+    assert len(found) == 1
+    spec = ModelSpec.model_validate_json(found[0])
+    assert spec.classes == ("parcel", "letter")
+    assert spec.input.scale == 1 / 255
+    assert set(json.loads(found[0])["tracker"]) <= {key for _, key, _ in fields()}
+
+
+def test_a_detector_of_ones_own(tmp_path: Path) -> None:
+    """The example of docs/detectors.md on a square that comes in after ten empty frames."""
+    document = (ROOT / "docs" / "detectors.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 40
+    (tmp_path / "moving.py").write_text(code)
+    (tmp_path / "clip").mkdir()
+    lefts = [None] * 10 + [float(4 * i) for i in range(20)]
+    for number, left in enumerate(lefts):
+        image = spots_picture([] if left is None else [left])
+        assert cv2.imwrite(str(tmp_path / "clip" / f"{number:02}.png"), image)
+    command = [sys.executable, "moving.py", "clip", "tracks.txt"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    rows = read_tracks(tmp_path / "tracks.txt")
+    # A track that begins in the middle is given out from its second frame on.
+    assert rows.frames.tolist() == list(range(12, 31))
+    assert set(rows.ids.tolist()) == {1}
+    expected = [[4 * (frame - 11), 16, 16, 16] for frame in rows.frames.tolist()]
+    np.testing.assert_allclose(rows.boxes_xywh, expected, atol=1.5)
 
 
 def settings_table() -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from motrail.errors import MotrailError as MotrailError
+    from motrail.remote.client import Client as Client
     from motrail.track.byte import ByteTracker as ByteTracker
     from motrail.types import Detections as Detections
     from motrail.types import Frame as Frame
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ByteTracker": "motrail.track.byte",
+    "Client": "motrail.remote.client",
     "Detections": "motrail.types",
     "Frame": "motrail.types",
     "MotrailError": "motrail.errors",
     "Tracks": "motrail.types",
 }
 
-__all__ = ["ByteTracker", "Detections", "Frame", "MotrailError", "Tracks"]
+__all__ = ["ByteTracker", "Client", "Detections", "Frame", "MotrailError", "Tracks"]
 
 
 def __getattr__(name: str) -> object:

@@ -22,6 +22,8 @@ from motrail.cli.evaluate import evaluate_command
 from motrail.cli.export import export_command
 from motrail.cli.interrupts import interrupts
 from motrail.cli.refine import refine_command
+from motrail.cli.remote import remote_app
+from motrail.cli.serve import serve_command
 from motrail.cli.track import track_command
 from motrail.cli.train import train_command
 from motrail.cli.tune import tune_app
@@ -56,6 +58,8 @@ app.command(train_command, name="train")
 app.command(export_command, name="export")
 app.command(evaluate_command, name="evaluate")
 app.command(tune_app, name="tune")
+app.command(remote_app, name="remote")
+app.command(serve_command, name="serve")
 app.command(config_app, name="config")
 
 

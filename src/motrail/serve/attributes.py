@@ -87,7 +87,7 @@ def settings_with(attributes: Attributes, below: Iterable[Layer]) -> Resolved:
     """
     asked = {section: dict(values) for section, values in attributes.settings.items()}
     try:
-        return resolve([Layer("environment", asked), *below])
+        return resolve([Layer("request", asked, text=True), *below])
     except ConfigError as error:
         raise bad_request(f"{HEADER}: {error}", "bad_setting") from None
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from typing import TYPE_CHECKING
 
-from motrail.serve.problems import Problem, bad_request, too_large
+from motrail.serve.problems import Problem, bad_request, busy, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from starlette.requests import Request
@@ -19,18 +20,54 @@ _KEEP_FREE = 256 << 20
 """Bytes of the disk that uploads leave alone."""
 
 
-async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
+class Memory:
+    """Bytes that bodies of all requests may take together.
+
+    Args:
+        limit: How many.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Callable[[int], None]]:
+        """Gives a function that takes so many bytes, which come back at the end of the block."""
+        taken = 0
+
+        def take(length: int) -> None:
+            nonlocal taken
+            if length > self._left:
+                raise busy()
+            self._left -= length
+            taken += length
+
+        try:
+            yield take
+        finally:
+            self._left += taken
+
+
+async def read_body(
+    request: Request, *, limit: int, seconds: float, take: Callable[[int], None] | None = None
+) -> bytes:
     """The whole body.
 
     Args:
         request: Whose.
         limit: The most bytes that are taken.
         seconds: Time in which it has to have arrived.
+        take: Told of the bytes that come, before they are kept; see `Memory`.
 
     Raises:
-        Problem: 413, 408, or 400 where it is not what its length says.
+        Problem: 413, 408, or 400 where it is not what its length says; 503 where `take` has no
+            room for it.
     """
-    parts = [part async for part in _parts(request, limit, seconds)]
+    parts = []
+    async for part in _parts(request, limit, seconds):
+        if take is not None:
+            take(len(part))
+        parts.append(part)
     return b"".join(parts)
 
 

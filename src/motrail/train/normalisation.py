@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, cast
 
@@ -110,6 +111,41 @@ def calibrate(net: Yolox, batches: Iterable[Tensor]) -> int:
     for name, unit in units.items():
         _settle(unit, moments[name])
     return pictures
+
+
+@torch.no_grad()
+def remeasured(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """A copy whose normalisation knows the mean and variance of these pictures.
+
+    Running statistics follow the weights with a delay of some ten steps, and those of averaged
+    weights belong to no weights at all. While a network still learns fast, as in the first steps
+    from weights of another dataset, that alone can cost most of its precision.
+
+    Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021 (arXiv 2105.07576), 3.
+
+    Args:
+        net: Not changed.
+        batches: Pictures as it learns from, shape (b, 3, height, width), on its device; each counts
+            the same. Without any, the copy is as the network.
+
+    Returns:
+        The copy, in evaluation mode.
+    """
+    net = copy.deepcopy(net)
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    before = [layer.momentum for layer in layers]
+    fresh = True
+    net.train()
+    for images in batches:
+        if fresh:
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.momentum = None  # the plain mean of all batches
+            fresh = False
+        net(images.float())
+    for layer, momentum in zip(layers, before, strict=True):
+        layer.momentum = momentum
+    return net.eval()
 
 
 def _watch(moments: _Moments) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

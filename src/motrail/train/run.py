@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -56,6 +58,9 @@ if TYPE_CHECKING:
     from motrail.train.data.samples import Samples
     from motrail.train.network import Yolox
     from motrail.train.watch import Progress
+
+_REMEASURED = 8
+"""Batches that batch normalisation is measured on before a validation."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,7 @@ class Training:
         )
         self.examination = self._examination(dataset)
         self.state = State()
+        self._knows = False
         self.network = self._network()
         self.learner = self._learner()
         self.run = RunFolder(
@@ -202,13 +208,22 @@ class Training:
             for labels in dataset.source("val")
         ]
         sides = shorter_sides(self.pictures)
-        return Examination(loader, truth, float(np.median(sides)) if len(sides) else 0.0)
+        small = float(np.median(sides)) if len(sides) else 0.0
+        return Examination(loader, truth, small, self._learnt)
+
+    def _learnt(self, epoch: int) -> Iterator[torch.Tensor]:
+        """The first batches of an epoch, on the device."""
+        settings = self.settings
+        plain = settings.is_plain(epoch, settings.epochs)
+        with contextlib.closing(self.loader.epoch(epoch, plain=plain)) as batches:
+            for images, _targets in itertools.islice(batches, _REMEASURED):
+                yield images.to(self.device)
 
     def _network(self) -> Yolox:
         torch.manual_seed(self.settings.seed)
         network = make_yolox(self.size, len(self.samples.classes))
         if self.job.weights is not None and not (self.job.resume and self._last.exists()):
-            start_from(network, self.job, self.job.weights, self.loader, self.say)
+            self._knows = start_from(network, self.job, self.job.weights, self.loader, self.say)
         with memory.needed(f"{self.job.model}, before the first picture"):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             return network.to(self.device)
@@ -328,6 +343,8 @@ class Training:
         """
         result = Result(str(self.job.folder))
         self.run.open(self.state, len(self.loader))
+        if self._knows and not self.state.updates:
+            self.run.before(stop)
         self._fit(stop)
         self.processes.leave()
         result.epochs, result.updates = self.state.epoch, self.state.updates

@@ -33,7 +33,7 @@ _SAME = {
 
 def start_from(
     network: Yolox, job: Job, path: Path, loader: TrainLoader, say: Callable[[str], None]
-) -> None:
+) -> bool:
     """Fill a network from a file.
 
     Args:
@@ -42,6 +42,9 @@ def start_from(
         path: A bundle, an `.onnx` or a checkpoint.
         loader: Batches of what will be learnt from.
         say: Takes lines for people.
+
+    Returns:
+        Whether the weights know one of the classes.
 
     Raises:
         ModelError: The file cannot be read, or has the weights of another network.
@@ -64,6 +67,7 @@ def start_from(
         with contextlib.closing(batches):
             few = (images.float() for _, (images, _) in zip(range(_CALIBRATION), batches))  # noqa: B905
             calibrate(network, few)
+    return bool(loaded.kept_classes)
 
 
 def _input(job: Job, path: Path) -> InputSpec | None:

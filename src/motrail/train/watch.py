@@ -13,6 +13,7 @@ from motrail.train.board import open_board
 from motrail.train.checkpoint import save_checkpoint
 from motrail.train.diagnosis import why_nothing
 from motrail.train.loop import LEFT
+from motrail.train.normalisation import remeasured
 from motrail.train.validate import Validation, detect_all, judge
 
 if TYPE_CHECKING:
@@ -64,11 +65,14 @@ class Examination:
         loader: The pictures.
         truth: The labels of their sequences.
         small: Shorter side of the middle one of the objects, in pixels of the input.
+        learnt: Some batches as an epoch, counted from 0, learnt from them, on the device; by which
+            batch normalisation is measured anew.
     """
 
     loader: ValidationLoader
     truth: Sequence[Labels]
     small: float
+    learnt: Callable[[int], Iterable[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,18 @@ class RunFolder:
         told = self._processes.told(value)
         return LEFT if told is None else told
 
+    def before(self, stop: Callable[[], bool]) -> None:
+        """Score the network as it is before the first step, for comparison."""
+        if self._examination is None or not self._processes.first:
+            return
+        network: Any = self._learner.average.network
+        validation = self._look(network, self._examination, stop)
+        if validation is None:
+            return
+        self._record({"kind": "before", "epoch": 0, "update": 0, **validation.figures,
+                      "classes": validation.classes})  # fmt: skip
+        self._log(f"before training: {_figures(validation)}")
+
     def keep_bad_batch(self, images: Tensor, targets: Targets, state: State) -> str:
         """Write `bad-batch.pt`."""
         path = self.folder / f"bad-batch-{self._processes.rank}.pt"
@@ -232,17 +248,16 @@ class RunFolder:
 
     # --- how it is done ------------------------------------------------------------------------
 
-    def _judge(self, state: State, stop: Callable[[], bool]) -> float:
-        examination = self._examination
-        if examination is None:
-            return 0.0
-        learner = self._learner
-        network: Any = learner.average.network
+    def _look(
+        self, network: Any, examination: Examination, stop: Callable[[], bool]
+    ) -> Validation | None:
+        """Validate a network; None if told to leave meanwhile."""
 
         def leave_if_told(_done: int, _total: int) -> None:
             if stop():
                 raise _StoppedError
 
+        learner = self._learner
         try:
             found = detect_all(
                 network,
@@ -253,10 +268,20 @@ class RunFolder:
                 progress=leave_if_told,
             )
         except _StoppedError:
-            return LEFT
+            return None
         finally:
             self._tell_news()
-        validation = judge(examination.truth, found)
+        return judge(examination.truth, found)
+
+    def _judge(self, state: State, stop: Callable[[], bool]) -> float:
+        examination = self._examination
+        if examination is None:
+            return 0.0
+        learner = self._learner
+        network: Any = remeasured(learner.average.network, examination.learnt(state.epoch))
+        validation = self._look(network, examination, stop)
+        if validation is None:
+            return LEFT
         self.last = validation
         goal = GOALS[self.settings.best_by]
         value = validation.figures.get(goal, 0.0)
@@ -264,8 +289,8 @@ class RunFolder:
         epoch = state.epoch + 1
         self._record({"kind": "val", "epoch": epoch, "update": state.updates,
                       **validation.figures, "classes": validation.classes})  # fmt: skip
-        text = " ".join(f"{name}={figure:.2f}" for name, figure in validation.figures.items())
-        self._log(f"epoch={epoch}/{self.settings.epochs} {text}{' best' if better else ''}")
+        best = " best" if better else ""
+        self._log(f"epoch={epoch}/{self.settings.epochs} {_figures(validation)}{best}")
         if validation.figures["AP"] < 0.05:
             reason = why_nothing(
                 validation,
@@ -342,3 +367,7 @@ def forget_after(folder: Path, state: State) -> list[dict[str, Any]]:
         text = "".join(json.dumps(row) + "\n" for row in kept)
         file.temporary.write_text(text, encoding="utf-8")
     return kept
+
+
+def _figures(validation: Validation) -> str:
+    return " ".join(f"{name}={figure:.2f}" for name, figure in validation.figures.items())

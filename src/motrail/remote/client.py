@@ -1,0 +1,391 @@
+"""A server as an object: `Client(url)` with `detect`, `session`, `track` and `submit`."""
+
+from __future__ import annotations
+
+import contextlib
+import mimetypes
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, overload
+from urllib.parse import quote
+
+import numpy as np
+
+from motrail.errors import DataError, VideoError
+from motrail.pipeline import ahead, one_opencv_thread
+from motrail.remote.flight import in_flight
+from motrail.remote.job import Job, JobState, reference, upload
+from motrail.remote.messages import (
+    ANY_IMAGE,
+    CSV,
+    attributes,
+    by_section,
+    encoder,
+    read_detections,
+    read_json,
+)
+from motrail.remote.problems import RemoteError
+from motrail.remote.session import Session
+from motrail.remote.transport import HttpTransport
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Generator, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from motrail.remote.fit import Fit
+    from motrail.remote.messages import Encoding
+    from motrail.types import Detections, Frame
+
+    Picture = NDArray[np.uint8] | bytes
+    Sections = Mapping[str, Mapping[str, object]]
+
+_JSON = "application/json"
+_IN_FLIGHT = 4
+_LONGEST_NAME = 100
+_VIDEO_SECONDS = 4000.0
+"""The longest a server may work on a video by default, and a little."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a server has.
+
+    Attributes:
+        name: Of the model.
+        version: Changes when the network does.
+        classes: Names of the classes; the index is the class id.
+        width: Of the network's input in pixels; 0 where the server does not say.
+        height: Of the network's input in pixels; 0 where the server does not say.
+        device: What it runs on.
+        tracker: Settings of the tracker that come with the model, where the server says them.
+    """
+
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    width: int
+    height: int
+    device: str
+    tracker: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, document: Any) -> ModelInfo:
+        """From the server's JSON.
+
+        Raises:
+            RemoteError: It is not what a model looks like.
+        """
+        try:
+            size = document.get("input") or {}
+            return cls(
+                name=str(document.get("name", "")),
+                version=str(document.get("version", "")),
+                classes=tuple(map(str, document["classes"])),
+                width=int(size.get("width") or 0),
+                height=int(size.get("height") or 0),
+                device=str(document.get("device", "unknown")),
+                tracker=dict(document.get("tracker") or {}),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise RemoteError(
+                "expected a model in the server's answer; is it a motrail server?"
+            ) from None
+
+
+class Client:
+    """Talks to a motrail server. Use it in a `with` block, or `close` it.
+
+    Several threads may use one. Connections are kept and used again. What a busy server refuses
+    (503) is sent again when it says so; after a broken connection, what may be done twice is.
+
+    Args:
+        url: Address of the server, such as `http://127.0.0.1:8080`.
+        token: The server's token, where it wants one; over a network that others listen to it
+            needs https.
+        timeout: Seconds without a sign of life after which a request is given up.
+        patience: Seconds during which refused or failed requests are tried again.
+        encoding: How pictures are sent: `jpeg`, or without any loss `png` (small and slow) or
+            `raw` (large and fast).
+        jpeg_quality: 1 to 100.
+
+    Raises:
+        RemoteError: The address is none.
+        ConfigError: There is no such encoding.
+        MissingExtraError: httpx or OpenCV is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout: float = 60.0,
+        patience: float = 30.0,
+        encoding: Encoding = "jpeg",
+        jpeg_quality: int = 95,
+    ) -> None:
+        self._encode = encoder(encoding, jpeg_quality)
+        self._transport = HttpTransport(url, token=token, timeout=timeout, patience=patience)
+        self._open = contextlib.ExitStack()
+        self._open.callback(self._transport.close)
+
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        return self._transport.url
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ping(self) -> None:
+        """See that the server is there and well.
+
+        Raises:
+            RemoteError: It is not.
+        """
+        self._transport.request("GET", "/ping")
+
+    def model(self) -> ModelInfo:
+        """What the server detects with.
+
+        Raises:
+            RemoteError: It does not say.
+        """
+        return ModelInfo.of(read_json(self._transport.request("GET", "/model").body))
+
+    @overload
+    def detect(self, images: Picture) -> Detections: ...
+
+    @overload
+    def detect(self, images: Sequence[Picture]) -> list[Detections]: ...
+
+    def detect(self, images: Picture | Sequence[Picture]) -> Detections | list[Detections]:
+        """Find the objects in one picture or in several.
+
+        Args:
+            images: BGR, uint8, shape (height, width, 3), or the bytes of an image file; or a list
+                of these, of which several are under way at a time.
+
+        Returns:
+            Boxes in pixels, best first, just as the server's detector gave them; of a list, a list.
+            Class ids count through the `classes` of `model`.
+
+        Raises:
+            RemoteError: The server refused.
+            DataError: A picture is none.
+        """
+        if isinstance(images, (bytes, np.ndarray)):
+            return self._detect(self._transport, images)
+        with self._transport.sibling() as line:
+            found = in_flight(
+                lambda image: self._detect(line, image), images, _IN_FLIGHT, line.abort
+            )
+            return [detections for _, detections in found]
+
+    def detect_frames(
+        self, frames: Iterable[Frame], *, in_flight: int = _IN_FLIGHT, fit: Fit | None = None
+    ) -> Generator[tuple[Frame, Detections]]:
+        """Each frame with what the server detects in it, in order.
+
+        Args:
+            frames: Read and packed in threads.
+            in_flight: How many are under way at a time.
+            fit: Scales them down before they are sent; None sends them as they are.
+
+        Raises:
+            RemoteError: The server refused; the message names the frame.
+        """
+        with (
+            one_opencv_thread(),
+            self._transport.sibling() as line,
+            contextlib.closing(ahead(frames)) as read,
+            contextlib.closing(_detected(self, line, read, in_flight, fit)) as found,
+        ):
+            yield from found
+
+    def _detect(self, line: HttpTransport, image: Picture) -> Detections:
+        kind, body = (ANY_IMAGE, image) if isinstance(image, bytes) else self._encode(image)
+        if not body:
+            raise DataError("image: expected an image file, found 0 bytes")
+        answer = line.invoke(kind, body, {"Accept": CSV}, again=True)
+        return read_detections(answer.of_type(CSV))
+
+    @contextlib.contextmanager
+    def session(
+        self,
+        *,
+        frame_rate: float | None = None,
+        stride: int = 1,
+        in_flight: int = _IN_FLIGHT,
+        tracker: Mapping[str, object] | None = None,
+    ) -> Generator[Session]:
+        """Tracks of one camera or video, made by the server; closed with the block.
+
+        Args:
+            frame_rate: Frames a second of the source.
+            stride: Every how many frames of the source are sent.
+            in_flight: How many frames `Session.stream` has under way.
+            tracker: Settings such as `{"match_threshold": 0.9}`, see
+                `motrail.config.TrackerSettings`; what is left out is the server's choice.
+
+        Raises:
+            RemoteError: The server has no room for a session, or refuses a setting.
+        """
+        settings = by_section({"tracker": tracker or {}})
+        if frame_rate is not None:
+            settings["frame_rate"] = float(frame_rate)
+        if stride != 1:
+            settings["video.stride"] = stride
+        with (
+            self._transport.sibling() as line,
+            Session(line, self._encode, settings, stride=stride, in_flight=in_flight) as session,
+        ):
+            yield session
+
+    def track(
+        self, video: str | os.PathLike[str], accept: str = CSV, *, settings: Sections | None = None
+    ) -> bytes:
+        """Have a whole video tracked, and wait for it.
+
+        Args:
+            video: The file; it goes over in one request, which servers and endpoints limit.
+            accept: `text/csv` for the track file, `application/json` or `application/jsonl`.
+            settings: By section (`tracker`, `refine`, `video`) and name.
+
+        Raises:
+            RemoteError: The server refused, or the video is too large for it; see `submit`.
+            VideoError: There is no such file.
+        """
+        path = _file(video)
+        headers = {"Content-Type": _kind(path), "Accept": accept}
+        headers |= attributes(by_section(settings or {}))
+        return self._transport.request(
+            "POST", "/invocations", path, headers, again=False, seconds=_VIDEO_SECONDS
+        ).body
+
+    def annotate(
+        self,
+        video: str | os.PathLike[str],
+        output: str | os.PathLike[str],
+        *,
+        settings: Sections | None = None,
+    ) -> None:
+        """Have a whole video tracked and drawn, and write the result, which is an mp4.
+
+        Raises:
+            RemoteError: As `track`.
+            OutputError: It cannot be written; nothing is left half-written.
+        """
+        from motrail.remote.saving import save
+
+        path = _file(video)
+        headers = {"Content-Type": _kind(path), "Accept": "video/mp4"}
+        headers |= attributes(by_section(settings or {}))
+        save(
+            Path(output),
+            lambda take: self._transport.download(
+                "/invocations",
+                take,
+                method="POST",
+                body=path,
+                headers=headers,
+                seconds=_VIDEO_SECONDS,
+            ),
+        )
+
+    def has_jobs(self) -> bool:
+        """Whether the server takes jobs.
+
+        Raises:
+            RemoteError: It cannot be reached.
+        """
+        try:
+            self._transport.request("GET", "/jobs?limit=1")
+        except RemoteError as error:
+            if error.status is None or error.status == 401:
+                raise
+            return False
+        return True
+
+    def submit(
+        self,
+        video: str | os.PathLike[str] | None = None,
+        *,
+        source: str | None = None,
+        settings: Sections | None = None,
+        outputs: Sequence[str] = ("csv",),
+        webhook: str | None = None,
+        name: str | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """Have a whole video tracked without waiting for it.
+
+        Args:
+            video: A file here, which is uploaded; or
+            source: a file there, or an http(s) address, that the server's operator allows.
+            settings: By section (`tracker`, `refine`, `video`) and name.
+            outputs: `csv`, and `mp4` for the video drawn.
+            webhook: Address that is told when it is over.
+            name: What to call it there; that of the file if left out.
+            key: The same key gives the same job, however often it is submitted; a new one if
+                left out.
+
+        Raises:
+            RemoteError: The server refused, or takes no jobs.
+            VideoError: There is no such file.
+        """
+        if (video is None) == (source is None):
+            raise DataError("submit: expected either a video or a source")
+        headers = {"Idempotency-Key": key or secrets.token_hex(16), "Accept": _JSON}
+        body: bytes | Path
+        path = "/jobs"
+        if video is not None:
+            body = _file(video)
+            path += f"?name={quote(name or body.stem[:_LONGEST_NAME], safe='')}"
+            headers |= upload(settings or {}, outputs, webhook) | {"Content-Type": _kind(body)}
+        else:
+            body = reference(str(source), settings or {}, outputs, webhook, name)
+            headers["Content-Type"] = _JSON
+        answer = self._transport.request("POST", path, body, headers, seconds=_VIDEO_SECONDS)
+        return Job(self._transport, JobState.of(read_json(answer.body)).id)
+
+    def job(self, id: str) -> Job:  # noqa: A002  (its name)
+        """One that was submitted before."""
+        return Job(self._transport, id)
+
+
+def _detected(
+    client: Client, line: HttpTransport, frames: Iterable[Frame], count: int, fit: Fit | None
+) -> Generator[tuple[Frame, Detections]]:
+    def look(frame: Frame) -> Detections:
+        try:
+            if fit is None:
+                return client._detect(line, frame.image)  # noqa: SLF001
+            sent = fit.scale(frame.image)
+            return fit.undo(client._detect(line, sent), frame.image, sent)  # noqa: SLF001
+        except RemoteError as error:
+            raise error.about(f"frame {frame.number}") from None
+
+    return in_flight(look, frames, count, line.abort)
+
+
+def _file(video: str | os.PathLike[str]) -> Path:
+    path = Path(video)
+    if not path.is_file():
+        raise VideoError(f"{path}: expected a video file, found none")
+    return path
+
+
+def _kind(path: Path) -> str:
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    return kind if kind.startswith("video/") else "application/octet-stream"

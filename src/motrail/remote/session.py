@@ -1,0 +1,166 @@
+"""A session: a tracker of one's own on the server, fed frame by frame."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+from motrail.errors import DataError
+from motrail.pipeline import ahead, one_opencv_thread
+from motrail.remote.flight import in_flight
+from motrail.remote.messages import ANY_IMAGE, CSV, NEW_SESSION, SESSION, attributes, read_tracks
+from motrail.remote.problems import RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from motrail.remote.messages import Encode
+    from motrail.remote.transport import Transport
+    from motrail.types import Frame, Tracks
+
+_ID = re.compile(r"[A-Za-z0-9-]{1,256}")
+
+
+class Session:
+    """Tracks of one camera or video, made by the server. Use it in a `with` block.
+
+    Args:
+        transport: How requests get there.
+        encode: What `motrail.remote.messages.encoder` gave.
+        settings: Attributes that hold for the whole session.
+        stride: By how much frame numbers grow where none is given.
+        in_flight: How many frames `stream` has under way.
+
+    Raises:
+        RemoteError: The server cannot open a session; on entering.
+
+    Attributes:
+        id: The server's name for it; None before it is opened and after it is closed.
+        last: Number of the last frame that was tracked; 0 at first.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        encode: Encode,
+        settings: Mapping[str, object],
+        *,
+        stride: int = 1,
+        in_flight: int = 4,
+    ) -> None:
+        self.id: str | None = None
+        self.last = 0
+        self._transport, self._encode = transport, encode
+        self._settings = dict(settings)
+        self._stride, self._in_flight = stride, in_flight
+
+    def __enter__(self) -> Self:
+        # In a thread, which brings the name of the session back also after an interrupt.
+        with ThreadPoolExecutor(1, thread_name_prefix="motrail-remote") as pool:
+            opening = pool.submit(self._open)
+            try:
+                self.id = opening.result()
+            except BaseException:
+                if opening.exception() is None:
+                    self.id = opening.result()
+                    self.close()
+                raise
+        return self
+
+    def _open(self) -> str:
+        headers = {SESSION: "NEW_SESSION", "Accept": "application/json"}
+        # A session that nobody uses ends by itself, so a second one does no harm.
+        answer = self._transport.invoke(
+            ANY_IMAGE, b"", headers | attributes(self._settings), again=True
+        )
+        name = answer.headers.get(NEW_SESSION.lower(), "").partition(";")[0].strip()
+        if not _ID.fullmatch(name):
+            raise RemoteError("expected a new session, found none in the server's answer")
+        return name
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session. What cannot be closed ends by itself after a while."""
+        name, self.id = self.id, None
+        if name is None:
+            return
+        headers = {SESSION: name, "Accept": "application/json"} | attributes({"close": True})
+        with contextlib.suppress(RemoteError):
+            self._transport.invoke(ANY_IMAGE, b"", headers, again=True)
+
+    def update(self, image: NDArray[np.uint8] | bytes, frame: int | None = None) -> Tracks:
+        """Send the next frame.
+
+        A frame that is refused changes nothing, here and there.
+
+        Args:
+            image: BGR, uint8, shape (height, width, 3), or the bytes of an image file.
+            frame: Its number in the source, from 1 and above the last; left out, the next.
+
+        Returns:
+            Its tracks; `detection_index` counts them, for the detections stay with the server.
+
+        Raises:
+            RemoteError: The server refused, or does not know the session any more.
+            DataError: The picture is none, or `frame` is not above the last one.
+        """
+        number = self._next() if frame is None else frame
+        if number <= self.last:
+            raise DataError(f"frame: expected a number above {self.last}, found {number}")
+        tracks = self._send(image, {"frame": number})
+        self.last = number
+        return tracks
+
+    def stream(self, frames: Iterable[Frame]) -> Generator[tuple[Frame, Tracks]]:
+        """Send frames, several of them under way at a time; each with its tracks, in order.
+
+        Frames are read and packed in threads. The server tracks them in their order, whichever
+        arrives first, so that the answers are those of `update`, one after another.
+
+        Raises:
+            RemoteError: As `update`; frames under way are given up.
+        """
+
+        def send(item: tuple[int, Frame]) -> Tracks:
+            previous, frame = item
+            return self._send(frame.image, {"frame": frame.number, "previous": previous})
+
+        with one_opencv_thread(), contextlib.closing(self._chained(ahead(frames))) as chained:
+            answers = in_flight(send, chained, self._in_flight, self._transport.abort)
+            with contextlib.closing(answers):
+                for (_, frame), tracks in answers:
+                    self.last = frame.number
+                    yield frame, tracks
+
+    def _chained(self, frames: Generator[Frame]) -> Generator[tuple[int, Frame]]:
+        """Each frame with the number of the one before."""
+        last = self.last
+        with contextlib.closing(frames):
+            for frame in frames:
+                if frame.number <= last:
+                    raise DataError(f"frames: expected numbers above {last}, found {frame.number}")
+                yield last, frame
+                last = frame.number
+
+    def _next(self) -> int:
+        return self.last + self._stride if self.last else 1
+
+    def _send(self, image: NDArray[np.uint8] | bytes, said: Mapping[str, object]) -> Tracks:
+        if self.id is None:
+            raise RemoteError("the session is not open; use it in a with block")
+        kind, body = (ANY_IMAGE, image) if isinstance(image, bytes) else self._encode(image)
+        if not body:
+            raise DataError("image: expected an image file, found 0 bytes")
+        headers = {SESSION: self.id, "Accept": CSV} | attributes(said)
+        answer = self._transport.invoke(kind, body, headers, again=False)
+        try:
+            return read_tracks(answer.of_type(CSV))
+        except RemoteError as error:
+            raise RemoteError(f"frame {said['frame']}: {error}") from None
