@@ -23,8 +23,8 @@ from motrail.dataset.split import split_dataset
 from motrail.evaluate.protocol import Protocol
 from motrail.formats.mot.detections import read_detections, write_detections
 from motrail.tune.tracker import TuneOptions, tune_tracker
-from motrail.tune.workers import cores
 from motrail.types import SequenceDetections
+from motrail.workers import cores
 
 GOAL = 20.0
 

@@ -70,7 +70,7 @@ def test_every_setting_is_there(show: Any) -> None:
         cells = line_of(f"{section}.{key}", text)
         assert cells == [
             f"{section}.{key}",
-            ",".join(map(str, value)) if isinstance(value, tuple) else str(value),
+            (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value),
             "default",
             variable_name(section, key),
         ]

@@ -141,8 +141,8 @@ def ahead(items: Iterable[T], depth: int = _FRAMES_AHEAD) -> Generator[T]:
                 _put(ready, (None, failure), unwanted)
 
     thread = threading.Thread(target=work, name="motrail-ahead", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while True:
             item, failure = ready.get()
             if isinstance(failure, StopIteration):
@@ -152,7 +152,8 @@ def ahead(items: Iterable[T], depth: int = _FRAMES_AHEAD) -> Generator[T]:
             yield item  # type: ignore[misc]
     finally:
         unwanted.set()
-        thread.join()
+        if thread.ident is not None:  # an interrupt may have come before it was started
+            thread.join()
 
 
 def in_order(work: Callable[[T], R], items: Iterator[T], workers: int) -> Generator[tuple[T, R]]:

@@ -185,6 +185,23 @@ class Found:
     device: str
 
 
+@dataclass(frozen=True)
+class Followed:
+    """A source with what was tracked in it; the rest as in `Found`.
+
+    Attributes:
+        source: Its name, size and rate.
+        results: Its frames in order with their detections and tracks.
+        class_names: Names of the classes.
+        device: What the network ran on, for people.
+    """
+
+    source: Source
+    results: Generator[tuple[Frame, Detections, Tracks]]
+    class_names: Sequence[str]
+    device: str
+
+
 def track_source(
     source: Source,
     detector: Detector,
@@ -229,13 +246,29 @@ def track_found(
     progress: Callable[[Summary], None] | None = None,
 ) -> Summary:
     """Track what was detected in a source; the rest as in `track_source`."""
-    source = found.source
-    paths = _paths(source, output_folder(output), keep, video=video)
-    check_labels(paths["labels"].parent, found.class_names)
-    summary = Summary(source.name, found.device, source.width, source.height, source.frame_rate)
     from motrail.track.make import make_tracker
 
-    tracker = make_tracker(settings.tracker, source.frame_rate)
+    tracker = make_tracker(settings.tracker, found.source.frame_rate)
+    followed = Followed(
+        found.source, follow(found.results, tracker), found.class_names, found.device
+    )
+    return write_followed(followed, settings, output, video=video, keep=keep, progress=progress)
+
+
+def write_followed(
+    followed: Followed,
+    settings: Settings,
+    output: Path,
+    *,
+    video: bool = True,
+    keep: Iterable[str | os.PathLike[str]] = (),
+    progress: Callable[[Summary], None] | None = None,
+) -> Summary:
+    """Write what was tracked in a source; the rest as in `track_source`."""
+    source = followed.source
+    paths = _paths(source, output_folder(output), keep, video=video)
+    check_labels(paths["labels"].parent, followed.class_names)
+    summary = Summary(source.name, followed.device, source.width, source.height, source.frame_rate)
     kept = KeptTracks() if settings.refine.active else None
     start = time.perf_counter()
 
@@ -247,9 +280,9 @@ def track_found(
     with (
         one_opencv_thread(),
         source,
-        Sinks(_sinks(paths, found, settings, kept)) as sinks,
+        Sinks(_sinks(paths, followed, settings, kept)) as sinks,
     ):
-        with contextlib.closing(follow(found.results, tracker)) as results:
+        with contextlib.closing(followed.results) as results:
             for frame, detections, tracks in results:
                 if kept is None:
                     sinks.write(frame, tracks)
@@ -324,9 +357,9 @@ def _same_file(path: Path, other: str | os.PathLike[str]) -> bool:
 
 
 def _sinks(
-    paths: dict[str, Path], found: Found, settings: Settings, kept: KeptTracks | None
+    paths: dict[str, Path], followed: Followed, settings: Settings, kept: KeptTracks | None
 ) -> Iterator[Sink]:
-    source = found.source
+    source = followed.source
     if "video" in paths:
         from motrail.detect.onnx import available_cores
         from motrail.video.draw import TrackDrawer
@@ -334,7 +367,7 @@ def _sinks(
 
         rate = max(source.frame_rate / settings.video.stride, MIN_RATE)
         drawer = TrackDrawer(
-            found.class_names,
+            followed.class_names,
             width=source.width,
             height=source.height,
             frame_rate=rate,
@@ -353,4 +386,4 @@ def _sinks(
         yield Background(VideoSink(writer, drawer))
     tracks = TrackFileWriter(paths["tracks"])
     yield TrackFileSink(tracks) if kept is None else KeptTracksSink(tracks, kept)
-    yield FileSink(LabelsFile(paths["labels"].parent, found.class_names))
+    yield FileSink(LabelsFile(paths["labels"].parent, followed.class_names))

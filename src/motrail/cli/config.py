@@ -52,7 +52,7 @@ def show(
         return 0
     table = [("setting", "value", "from", "environment variable")]
     for section, key, value, origin in rows:
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        shown = (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
         table.append((f"{section}.{key}", shown, origin, variable_name(section, key)))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:

@@ -149,8 +149,8 @@ def _model_info(model: str, bundle: Bundle, network: Detector) -> ModelInfo:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     name = Path(model).resolve().name.removesuffix(".tar.gz").removesuffix(".onnx")
-    box = network._letterbox  # noqa: SLF001  (a bare network says its size nowhere else)
-    return ModelInfo(name, digest.hexdigest()[:_VERSION], box.width, box.height)
+    width, height = network.input_size
+    return ModelInfo(name, digest.hexdigest()[:_VERSION], width, height)
 
 
 def _is_loopback(host: str) -> bool:

@@ -49,6 +49,7 @@ class Detector:
         class_names: Names of the classes; the index is the class id.
         workers: How many threads should call `detect` at the same time.
         device: What it runs on.
+        input_size: Width and height of the network's input, in pixels.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Detector:
             _allowed_classes(settings.classes, spec.classes),
         )
         self._letterbox = Letterbox(spec.input)
+        self.input_size = spec.input.width, spec.input.height
         self._of_thread = threading.local()
         self._others = other_inputs(network, spec)
         answer = grey_answer(network, spec)

@@ -18,11 +18,10 @@ from motrail.config import RefineSettings
 from motrail.errors import VideoError
 from motrail.pipeline import ahead
 from motrail.remote.fit import Fit
-from motrail.remote.given import write_tracked
 from motrail.remote.messages import CSV, read_all_tracks
 from motrail.remote.problems import RemoteError
-from motrail.tracking import Found, track_found
-from motrail.types import Frame, Tracks
+from motrail.tracking import Followed, Found, track_found, write_followed
+from motrail.types import Detections, Frame, Tracks
 
 if TYPE_CHECKING:
     import os
@@ -109,15 +108,18 @@ def track_by_frames(
             in_flight=in_flight,
             tracker=order.given.get("tracker"),
         ) as session:
-            return write_tracked(
-                source,
-                session.stream(source),
-                model.classes,
-                device,
-                order.settings,
-                order.folder(source),
-                **rest,
-            )
+            tracked = Followed(source, _seen(session.stream(source)), model.classes, device)
+            return write_followed(tracked, order.settings, order.folder(source), **rest)
+
+
+def _seen(
+    results: Generator[tuple[Frame, Tracks]],
+) -> Generator[tuple[Frame, Detections, Tracks]]:
+    """What was tracked counts as seen; what else was detected, the server alone knows."""
+    with contextlib.closing(results):
+        for frame, tracks in results:
+            seen = Detections(tracks.boxes_xyxy, tracks.scores, tracks.class_ids)
+            yield frame, seen, tracks
 
 
 def _fit(model: ModelInfo) -> Fit:
@@ -186,11 +188,10 @@ def collect(
     # What was refined there is not refined again.
     settings = dataclasses.replace(order.settings, refine=RefineSettings())
     frames = ahead(source) if order.video else _numbers(source, state)
-    summary = write_tracked(
-        source,
-        _paired(frames, tracks, source),
-        model.classes,
-        f"{model.device} of {client.url}",
+    device = f"{model.device} of {client.url}"
+    followed = Followed(source, _seen(_paired(frames, tracks, source)), model.classes, device)
+    summary = write_followed(
+        followed,
         settings,
         order.folder(source),
         video=order.video,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.applications import Starlette
@@ -123,7 +124,7 @@ async def _ping(_request: Request) -> Response:
 
 async def _model(request: Request) -> Response:
     service: Service = request.app.state.service
-    model = service.model
+    model, tracker = service.model, dataclasses.asdict(service.settings.tracker)
     return JSONResponse(
         {
             "name": model.name,
@@ -131,6 +132,7 @@ async def _model(request: Request) -> Response:
             "classes": list(service.detector.class_names),
             "input": {"width": model.width, "height": model.height},
             "device": service.detector.device,
+            "tracker": {key: value for key, value in tracker.items() if value is not None},
         }
     )
 

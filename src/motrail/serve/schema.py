@@ -66,6 +66,7 @@ class Model(Part):
     classes: list[str]
     input: InputSize
     device: str
+    tracker: dict[str, Any] = Field(description="Settings that sessions begin with.")
 
 
 class Detection(Part):
