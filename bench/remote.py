@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 GOAL = 0.85
 WAYS = {
     "session": [],
+    "session, whole": ["--no-fit"],
     "client": ["--track", "client"],
-    "client, fit": ["--track", "client", "--fit"],
+    "client, whole": ["--track", "client", "--no-fit"],
     "session, raw": ["--raw"],
     "session, png": ["--png"],
 }

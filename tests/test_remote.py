@@ -234,9 +234,10 @@ class TestTrack:
                 np.testing.assert_allclose(a, b, atol=0.011)
             assert (tmp_path / where / "clip.mp4").exists()
 
+    @pytest.mark.parametrize("where", ["server", "client"])
     @pytest.mark.parametrize("size", [(320, 240), (240, 320), (100, 60)])
     def test_frames_that_are_scaled_down_here(
-        self, call: Call, url: str, kit: Kit, tmp_path: Path, size: tuple[int, int]
+        self, call: Call, url: str, kit: Kit, tmp_path: Path, size: tuple[int, int], where: str
     ) -> None:
         """The network's input is 128 × 128; what it sees is the same wherever it is scaled."""
         (tmp_path / "frames").mkdir()
@@ -249,7 +250,7 @@ class TestTrack:
         from motrail.cli.app import run
 
         assert run(["track", "frames", "-m", str(kit.bundle), "-o", "local", "--no-video"]) == 0
-        words = ("frames", "--url", url, "-o", "out", "--no-video", "--track", "client")
+        words = ("frames", "--url", url, "-o", "out", "--no-video", "--track", where)
         done(call(*words, "--png", "--fit"))
         wanted = (tmp_path / "local" / "frames.txt").read_bytes()
         assert (tmp_path / "out" / "frames.txt").read_bytes() == wanted != b""
@@ -346,7 +347,6 @@ class TestTrack:
             (["--png", "--raw"], ["expected one of --png and --raw"]),
             (["--in-flight", "0"], ["--in-flight: expected 1 to 64, found 0"]),
             (["--job-after", "-1"], ["--job-after: expected minutes from 0"]),
-            (["--fit"], ["--fit: the server would track in the pixels of small frames"]),
             (["--job", "--track", "client"], ["--job: the server tracks in jobs"]),
             (["--jpeg-quality", "0"], ["jpeg_quality: expected 1 to 100, found 0"]),
             (["--token-file", "no.txt"], ["--token-file no.txt: cannot be read"]),
@@ -422,7 +422,7 @@ def test_real_footage(call: Call, data: Path, tmp_path: Path) -> None:
     assert run(["track", *some, "local", "-m", str(model), "--preset", "yolox"]) == 0
     with serving(detector_of(model, "yolox"), size=(416, 416)) as url:
         ways = {"server": [], "client": ["--track", "client"]}
-        ways["fit"] = [*ways["client"], "--fit"]
+        ways |= {f"{way}-fit": [*flags, "--fit"] for way, flags in ways.items()}
         for name, flags in ways.items():
             done(call(*some, name, "--url", url, "--png", *flags))
     files = {(tmp_path / way / "walking.txt").read_bytes() for way in ("local", *ways)}

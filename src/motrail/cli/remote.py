@@ -41,14 +41,14 @@ class Way:
     Attributes:
         track: Who tracks.
         in_flight: Frames under way at a time.
-        fit: Whether frames are scaled down before they are sent.
+        fit: Whether frames are scaled down before they are sent; None where the server says how.
         job: Whether it goes as a job; None to decide by its length.
         job_after: Minutes from which it does.
     """
 
     track: Literal["server", "client"]
     in_flight: int
-    fit: bool
+    fit: bool | None
     job: bool | None
     job_after: float
 
@@ -64,7 +64,7 @@ def track_command(
     jpeg_quality: int = 95,
     png: Annotated[bool, Parameter(negative="")] = False,
     raw: Annotated[bool, Parameter(negative="")] = False,
-    fit: Annotated[bool, Parameter(negative="")] = False,
+    fit: Annotated[bool | None, Parameter(negative="--no-fit")] = None,
     in_flight: int = 4,
     job: Annotated[bool | None, Parameter(negative="--no-job")] = None,
     job_after: float = 10.0,
@@ -107,8 +107,8 @@ def track_command(
     raw
         Send frames without loss as they are: exact, and large.
     fit
-        Scale frames down to the network's input before they are sent: of 1280×720 and a network of
-        416×416 it is a tenth. For --track client; the same tracks with --png.
+        Scale frames down to the network's input before they are sent, which the server would do
+        anyway: of 1280×720 and a network of 416×416 it is a tenth. [default: for JPEG]
     in_flight
         Frames under way at a time.
     job
@@ -126,7 +126,8 @@ def track_command(
         Print the summary as one JSON document.
     """
     resolved = resolve_settings({"tracker": tracker, "refine": refine, "video": clip}, config)
-    way = _checked(Way(track, in_flight, fit, job, job_after))
+    exact = png or raw
+    way = _checked(Way(track, in_flight, False if fit is None and exact else fit, job, job_after))
     sending = _sending(png=png, raw=raw, quality=jpeg_quality)
     token = None if token_file is None else _read_token(token_file)
     keep = [path for path in (config, token_file) if path is not None]
@@ -163,10 +164,6 @@ def _checked(way: Way) -> Way:
         raise ConfigError(f"--in-flight: expected 1 to 64, found {way.in_flight}")
     if not way.job_after >= 0:
         raise ConfigError(f"--job-after: expected minutes from 0, found {way.job_after}")
-    if way.fit and way.track != "client":
-        raise ConfigError(
-            "--fit: the server would track in the pixels of small frames; add --track client"
-        )
     if way.job and way.track == "client":
         raise ConfigError("--job: the server tracks in jobs; leave out --track client")
     return way

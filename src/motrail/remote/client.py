@@ -228,6 +228,7 @@ class Client:
         stride: int = 1,
         in_flight: int = _IN_FLIGHT,
         tracker: Mapping[str, object] | None = None,
+        fit: Fit | None = None,
     ) -> Generator[Session]:
         """Tracks of one camera or video, made by the server; closed with the block.
 
@@ -237,6 +238,7 @@ class Client:
             in_flight: How many frames `Session.stream` has under way.
             tracker: Settings such as `{"match_threshold": 0.9}`, see
                 `motrail.config.TrackerSettings`; what is left out is the server's choice.
+            fit: Scales pictures down before they are sent; None sends them as they are.
 
         Raises:
             RemoteError: The server has no room for a session, or refuses a setting.
@@ -248,7 +250,9 @@ class Client:
             settings["video.stride"] = stride
         with (
             self._transport.sibling() as line,
-            Session(line, self._encode, settings, stride=stride, in_flight=in_flight) as session,
+            Session(
+                line, self._encode, settings, stride=stride, in_flight=in_flight, fit=fit
+            ) as session,
         ):
             yield session
 

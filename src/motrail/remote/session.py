@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from motrail.remote.fit import Fit
     from motrail.remote.messages import Encode
     from motrail.remote.transport import Transport
     from motrail.types import Frame, Tracks
@@ -35,6 +36,8 @@ class Session:
         settings: Attributes that hold for the whole session.
         stride: By how much frame numbers grow where none is given.
         in_flight: How many frames `stream` has under way.
+        fit: Scales pictures down before they are sent; the server gives boxes in pixels of the
+            pictures as they were. None sends them as they are.
 
     Raises:
         RemoteError: The server cannot open a session; on entering.
@@ -52,12 +55,14 @@ class Session:
         *,
         stride: int = 1,
         in_flight: int = 4,
+        fit: Fit | None = None,
     ) -> None:
         self.id: str | None = None
         self.last = 0
         self._transport, self._encode = transport, encode
         self._settings = dict(settings)
         self._stride, self._in_flight = stride, in_flight
+        self._fit = fit
 
     def __enter__(self) -> Self:
         # In a thread, which brings the name of the session back also after an interrupt.
@@ -155,6 +160,12 @@ class Session:
     def _send(self, image: NDArray[np.uint8] | bytes, said: Mapping[str, object]) -> Tracks:
         if self.id is None:
             raise RemoteError("the session is not open; use it in a with block")
+        said = dict(said)
+        if self._fit is not None and not isinstance(image, bytes):
+            sent = self._fit.scale(image)
+            if sent.shape != image.shape:
+                said["size"] = f"{image.shape[1]}x{image.shape[0]}"
+            image = sent
         kind, body = (ANY_IMAGE, image) if isinstance(image, bytes) else self._encode(image)
         if not body:
             raise DataError("image: expected an image file, found 0 bytes")

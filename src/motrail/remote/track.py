@@ -75,7 +75,7 @@ def track_by_frames(
     *,
     where: Where = "server",
     in_flight: int = 4,
-    fit: bool = False,
+    fit: bool | None = False,
     progress: Callable[[Summary], None] | None = None,
 ) -> Summary:
     """Send the frames one by one.
@@ -86,8 +86,8 @@ def track_by_frames(
         order: What is to be done.
         where: Who tracks. Refinement and drawing happen here in any case.
         in_flight: How many frames are under way at a time.
-        fit: Whether frames are scaled down to the network's input before they are sent, where the
-            client tracks.
+        fit: Whether frames are scaled down to the network's input before they are sent; None does
+            it where the server says the size.
         progress: Called after every frame.
 
     Raises:
@@ -98,8 +98,8 @@ def track_by_frames(
     device = f"{model.device} of {client.url}"
     rest: dict[str, Any] = {"video": order.video, "keep": order.keep, "progress": progress}
     with _explained():
+        scaled = _fit(model, needed=bool(fit)) if fit is not False else None
         if where == "client":
-            scaled = _fit(model) if fit else None
             results = client.detect_frames(source, in_flight=in_flight, fit=scaled)
             found = Found(source, results, model.classes, device)
             return track_found(found, order.settings, order.folder(source), **rest)
@@ -107,6 +107,7 @@ def track_by_frames(
             frame_rate=source.frame_rate or None,
             in_flight=in_flight,
             tracker=order.given.get("tracker"),
+            fit=scaled,
         ) as session:
             tracked = Followed(source, _seen(session.stream(source)), model.classes, device)
             return write_followed(tracked, order.settings, order.folder(source), **rest)
@@ -122,11 +123,13 @@ def _seen(
             yield frame, seen, tracks
 
 
-def _fit(model: ModelInfo) -> Fit:
-    if not (model.width and model.height):
+def _fit(model: ModelInfo, *, needed: bool) -> Fit | None:
+    if model.width and model.height:
+        return Fit(model.width, model.height)
+    if needed:
         raise RemoteError("the server does not say the size of its network's input; send frames "
                           "without --fit")  # fmt: skip
-    return Fit(model.width, model.height)
+    return None
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 SageMaker hands on `X-Amzn-SageMaker-Custom-Attributes` (at most 1,024 visible ASCII characters) and
 drops most others. Its content here is `key=value;key=value`: `frame`, `previous`, `step`, `close`,
-`frame_rate` for sessions, and settings by section and name, such as `tracker.match_threshold=0.9`
-or `video.stride=2`.
+`frame_rate` for sessions, `size` of frames that were scaled down, and settings by section and name,
+such as `tracker.match_threshold=0.9` or `video.stride=2`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 MAX_LENGTH = 1024
 SECTIONS = ("tracker", "refine", "video")
 """Whose settings a request may choose; what the network does is the operator's affair."""
-_OWN = ("frame", "previous", "step", "close", "frame_rate")
+_OWN = ("frame", "previous", "step", "close", "frame_rate", "size")
 _FOR_EVERYONE = frozenset({"crf", "encoder_preset"})
 
 
@@ -37,6 +38,8 @@ class Attributes:
         step: Frames of the source since the last one; another way to say `frame`.
         close: Whether the session ends with this request.
         frame_rate: Frames a second of the source.
+        size: Width and height of the frames before they were scaled down to be sent, in pixels;
+            boxes are given in these. None where they come as they are.
         settings: Section → key → value as text.
     """
 
@@ -45,6 +48,7 @@ class Attributes:
     step: int | None = None
     close: bool = False
     frame_rate: float | None = None
+    size: tuple[int, int] | None = None
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -75,6 +79,7 @@ def parse_attributes(header: str | None) -> Attributes:
         step=_number(own, "step", 1),
         close=_truth(own, "close"),
         frame_rate=_rate(own),
+        size=_size(own),
         settings=_settings(found),
     )
 
@@ -130,3 +135,13 @@ def _rate(own: Mapping[str, str]) -> float | None:
     if not 1e-6 <= value <= 1e6:
         raise bad_request(f"{HEADER}: frame_rate: expected frames a second, found {text!r}")
     return value
+
+
+def _size(own: Mapping[str, str]) -> tuple[int, int] | None:
+    text = own.get("size")
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text, re.ASCII)
+    if found is None:
+        raise bad_request(f"{HEADER}: size: expected WIDTHxHEIGHT in pixels, found {text!r}")
+    return int(found[1]), int(found[2])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from starlette.responses import JSONResponse, Response
 
 from motrail.errors import ConfigError
@@ -20,6 +21,7 @@ from motrail.serve.sessions import CLOSED_HEADER, NEW, NEW_HEADER
 from motrail.serve.sessions import HEADER as SESSION_HEADER
 from motrail.serve.videos import answer_video
 from motrail.track.make import make_tracker
+from motrail.types import Detections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from motrail.serve.frames import Encoded
     from motrail.serve.service import Service
     from motrail.serve.sessions import Session
-    from motrail.types import Detections, Tracks
+    from motrail.types import Tracks
 
     Size = tuple[int, int]
 
@@ -204,15 +206,23 @@ async def _detect(asked: Asked, body: bytes) -> Seen:
     )
     noted(asked.request)["frames"] = len(encoded)
     service.engine.check()
-    return Seen(await unless_gone(asked.request, _look(service, encoded)), several)
+    looking = _look(service, encoded, asked.attributes.size)
+    return Seen(await unless_gone(asked.request, looking), several)
 
 
-async def _look(service: Service, encoded: Sequence[Encoded]) -> list[tuple[Size, Detections]]:
+async def _look(
+    service: Service, encoded: Sequence[Encoded], size: Size | None
+) -> list[tuple[Size, Detections]]:
     """Decode and detect, a few frames ahead, so that others get their turn in between."""
 
     def look(frame: Encoded) -> tuple[Size, Detections]:
         image = frame.decode()
-        return (image.shape[1], image.shape[0]), service.detector.detect(image)
+        height, width = image.shape[:2]
+        found = service.detector.detect(image)
+        if size is None or size == (width, height):
+            return (width, height), found
+        factor = np.array([size[0] / width, size[1] / height] * 2, np.float32)
+        return size, Detections(found.boxes_xyxy * factor, found.scores, found.class_ids)
 
     ahead: deque[asyncio.Future[tuple[Size, Detections]]] = deque()
     seen = []

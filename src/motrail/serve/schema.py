@@ -292,8 +292,8 @@ def _invocations() -> dict[str, Any]:
             header(SESSION_HEADER, f"{NEW} opens one; later requests carry its id.", _SESSION),
             header(
                 HEADER,
-                "key=value;key=value: frame, previous, step, close, frame_rate, tracker.NAME, "
-                "refine.NAME, video.NAME.",
+                "key=value;key=value: frame, previous, step, close, frame_rate, size, "
+                "tracker.NAME, refine.NAME, video.NAME.",
                 ATTRIBUTES,
                 MAX_LENGTH,
             ),
