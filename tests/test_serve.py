@@ -200,6 +200,18 @@ class TestFrames:
         ]
         assert "".join(rows) == (kit / "found" / "walk.txt").read_text()
 
+    def test_frames_that_were_scaled_down(self, served: Served) -> None:
+        """Boxes come in the pixels of the frame as it was: here three times and twice as large."""
+        plain = served.post(png(8)).json()
+        width, height = plain["width"], plain["height"]
+        answer = served.post(png(8), ask=f"size={3 * width}x{2 * height}").json()
+        assert (answer["width"], answer["height"]) == (3 * width, 2 * height)
+        assert len(plain["detections"]) == len(answer["detections"]) > 0
+        for small, large in zip(plain["detections"], answer["detections"], strict=True):
+            left, top, right, bottom = small["box"]
+            wanted = [3 * left, 2 * top, 3 * right, 2 * bottom]
+            assert large["box"] == pytest.approx(wanted, abs=0.03)
+
     def test_lines(self, served: Served) -> None:
         two = npy(np.stack([spots_picture([8])] * 2))
         answer = served.post(two, "application/x-npy", accept="application/jsonl", ask="frame=5")
@@ -216,6 +228,9 @@ class TestFrames:
             ("frame_rate=25", "frame_rate: expected a session"),
             ("tracker.lost_frames=3", "frames without a session have no settings"),
             ("frame=0", "frame: expected a whole number from 1, found '0'"),
+            ("size=640", "size: expected WIDTHxHEIGHT in pixels, found '640'"),
+            ("size=0x480", "size: expected WIDTHxHEIGHT in pixels, found '0x480'"),
+            ("size=640x1000000", "size: expected WIDTHxHEIGHT in pixels, found '640x1000000'"),
             ("frame=1;frame=2", "frame stands there twice"),
             ("frame", "expected key=value;key=value, found 'frame'"),
             ("detector.device=cuda", "unknown 'detector.device'"),
