@@ -434,7 +434,7 @@ class TestTrials:
         ("batch", "reason"),
         [
             (1, "the loss is not finite in epoch 1, step "),
-            (8, "the network answered with NaN or infinite numbers; a lower learning rate is"),
+            (8, "the network answered with NaN or infinite numbers; a lower --learning-rate is"),
         ],
     )
     def test_weights_beyond_all_numbers(

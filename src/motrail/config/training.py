@@ -119,6 +119,11 @@ class TrainSettings(AugmentSettings, BoxLimits):
     momentum: float = setting(0.9, "Of stochastic gradient descent.")
     weight_decay: float = setting(5e-4, "Pull of the weights of convolutions towards 0.")
     average_decay: float = setting(0.9998, "How slowly the averaged network follows.")
+    freeze_statistics: bool = setting(
+        False,
+        "Whether batch normalisation keeps the statistics of the weights started from; for a few "
+        "dozen pictures, with a learning rate of some 3e-5.",
+    )
     accumulate: int = setting(1, "Batches whose gradients are added up for one step.")
     precision: Precision = setting(
         "auto", "auto, float32, bfloat16 or float16; auto takes bfloat16 where a GPU has it."

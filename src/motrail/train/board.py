@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-PREFIXES = {"train": "train", "val": "validation"}
+PREFIXES = {"train": "train", "before": "validation", "val": "validation"}
 """What stands before the names of figures, by the kind of their row."""
 _PLACE = frozenset({"epoch", "step", "update"})
 _VERSION = "brain.Event:2"

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from motrail.errors import MissingExtraError, MotrailError, VideoError
+from motrail.errors import MissingExtraError, ModelError, MotrailError, VideoError
 
 try:
     import torch
@@ -16,6 +16,7 @@ except ImportError as error:
     raise MissingExtraError("torch", "train", error) from error
 
 from motrail.train.loss import yolox_loss
+from motrail.train.normalisation import freeze_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -156,6 +157,8 @@ def fit(
         plain = state.epoch >= settings.epochs - settings.plain_epochs
         watcher.started(state.epoch, plain=plain)
         learner.network.train()
+        if settings.freeze_statistics:
+            freeze_statistics(learner.network)
         batches = loader.epoch(state.epoch, state.step, plain=plain)
         with _place(state), contextlib.closing(batches):
             pace = Pace()
@@ -204,7 +207,12 @@ def _validation(
     if processes.any(stop()):
         return LEFT
     with _place(state, "validation after "):
-        return watcher.validate(state, stop)
+        try:
+            return watcher.validate(state, stop)
+        except ModelError as error:  # the last step took the weights beyond numbers
+            raise NotFiniteError(
+                f"after epoch {state.epoch + 1} {error}; a lower --learning-rate is the usual cure"
+            ) from error
 
 
 @contextlib.contextmanager

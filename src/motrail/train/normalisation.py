@@ -113,6 +113,13 @@ def calibrate(net: Yolox, batches: Iterable[Tensor]) -> int:
     return pictures
 
 
+def freeze_statistics(net: nn.Module) -> None:
+    """Have batch normalisation use what it knows, until the network is told to train again."""
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
+
+
 @torch.no_grad()
 def remeasured(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """A copy whose normalisation knows the mean and variance of these pictures.

@@ -212,8 +212,10 @@ class Training:
         return Examination(loader, truth, small, self._learnt)
 
     def _learnt(self, epoch: int) -> Iterator[torch.Tensor]:
-        """The first batches of an epoch, on the device."""
+        """The first batches of an epoch, on the device; none where statistics are frozen."""
         settings = self.settings
+        if settings.freeze_statistics:
+            return
         plain = settings.is_plain(epoch, settings.epochs)
         with contextlib.closing(self.loader.epoch(epoch, plain=plain)) as batches:
             for images, _targets in itertools.islice(batches, _REMEASURED):

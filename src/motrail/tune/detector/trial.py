@@ -7,8 +7,6 @@ import gc
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from motrail.errors import ModelError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -94,10 +92,7 @@ def _run(job: Job, goal: BestBy, watch: Watch, say: Callable[[str], None]) -> En
     spectator = _Spectator(training, goal, watch)
     if begun and spectator.look():
         return spectator.ended("pruned")
-    try:
-        result = training.train(spectator.stop, export=False)
-    except ModelError as error:  # in validation, after a step that took the weights beyond numbers
-        return Ended("failed", reason=f"{error}; a lower learning rate is the usual cure")
+    result = training.train(spectator.stop, export=False)
     if result.stopped:
         return spectator.ended("left" if spectator.left else "pruned")
     spectator.look()
