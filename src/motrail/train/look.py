@@ -49,7 +49,7 @@ def draw_curves(folder: Path) -> None:
         raise MissingExtraError("matplotlib", "evaluate", error) from error
     rows = read_rows(folder / "metrics.jsonl")
     steps = [row for row in rows if row["kind"] == "train"]
-    checks = [row for row in rows if row["kind"] == "val"]
+    checks = [row for row in rows if row["kind"] in ("before", "val")]
     figure = Figure(figsize=(13, 4), layout="constrained")
     panels = figure.subplots(1, 3)
     for name in _LOSSES:
