@@ -35,7 +35,7 @@ track: $(VENV)/ready  ## Track a video: make track VIDEO=… MODEL=… [PRESET=�
 	@$(BIN)/motrail track "$(VIDEO)" --model "$(MODEL)" $(if $(PRESET),--preset "$(PRESET)") $(if $(OUT),--output "$(OUT)")
 
 test: $(VENV)/ready-dev  ## Run the tests
-	@$(BIN)/pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto --dist loadfile
 
 proof: $(VENV)/ready-bench  ## Run the checks at full size and print a table
 	@$(BIN)/pytest -q -m 'proof or both'

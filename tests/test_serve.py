@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import TYPE_CHECKING
@@ -68,13 +69,17 @@ class TestAbout:
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
     def test_model(self, served: Served) -> None:
-        assert served.client.get("/model").json() == {
+        told = served.client.get("/model").json()
+        settings = dataclasses.asdict(served.service.settings.tracker)
+        assert told == {
             "name": "spots",
             "version": "1",
             "classes": ["spot"],
             "input": {"width": SIDE, "height": SIDE},
             "device": "cpu",
+            "tracker": {key: value for key, value in settings.items() if value is not None},
         }
+        assert told["tracker"]["match_threshold"] == 0.8
 
     def test_unknown_address(self, served: Served) -> None:
         for path in ("/", "/pong", "/ping/", "/jobs", "/invocations/x"):

@@ -7,9 +7,13 @@ import gc
 import math
 from typing import TYPE_CHECKING
 
-import torch
+from motrail.errors import MissingExtraError, MotrailError
 
-from motrail.errors import MotrailError
+try:
+    import torch
+except ImportError as error:
+    raise MissingExtraError("torch", "train", error) from error
+
 from motrail.train.loss import yolox_loss
 from motrail.train.prepare import MODELS
 from motrail.train.targets import Targets
