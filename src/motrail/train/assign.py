@@ -10,14 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from motrail.errors import MissingExtraError
-from motrail.train.network import STRIDES, Anchors
+import torch
+from torch import Tensor
 
-try:
-    import torch
-    from torch import Tensor
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
+from motrail.train.network import STRIDES, Anchors
 
 if TYPE_CHECKING:
     from motrail.train.targets import Targets

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from motrail.errors import MissingExtraError
-
-try:
-    import torch
-    from torch import Tensor, nn
-    from torch.nn import functional
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 class ConvUnit(nn.Module):

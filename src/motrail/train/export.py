@@ -15,17 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from motrail.detect.bundle import InputSpec, ModelSpec, OutputSpec, Thresholds
 from motrail.errors import MissingExtraError, ModelError, OutputError
 from motrail.outputs import WholeFile, WholeFolder, writing
-
-try:
-    import torch
-    from torch import nn
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
-
 from motrail.train.network import make_anchors, with_scores
 
 if TYPE_CHECKING:

@@ -6,15 +6,10 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 import motrail
 from motrail.errors import MissingExtraError, VideoError
-
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
-
 from motrail.train.export import Product, write_bundle
 from motrail.train.look import draw_curves, draw_examples
 from motrail.train.validate import detect_all

@@ -8,13 +8,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from motrail.errors import MissingExtraError, ModelError, MotrailError, VideoError
+import torch
 
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
-
+from motrail.errors import ModelError, MotrailError, VideoError
 from motrail.train.loss import yolox_loss
 from motrail.train.normalisation import freeze_statistics
 

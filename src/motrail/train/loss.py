@@ -9,16 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from motrail.errors import DataError, MissingExtraError
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from motrail.errors import DataError
 from motrail.train.assign import Assignment, assign, decode_boxes, iou_cxcywh
 from motrail.train.network import Anchors, make_anchors
-
-try:
-    import torch
-    from torch import Tensor
-    from torch.nn import functional
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

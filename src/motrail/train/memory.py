@@ -7,13 +7,9 @@ import gc
 import math
 from typing import TYPE_CHECKING
 
-from motrail.errors import MissingExtraError, MotrailError
+import torch
 
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
-
+from motrail.errors import MotrailError
 from motrail.train.loss import yolox_loss
 from motrail.train.prepare import MODELS
 from motrail.train.targets import Targets

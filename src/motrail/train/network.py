@@ -9,15 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
-from motrail.errors import ConfigError, DataError, MissingExtraError
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
-try:
-    import torch
-    from torch import Tensor, nn
-    from torch.nn import functional
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
-
+from motrail.errors import ConfigError, DataError
 from motrail.train.blocks import ConvUnit, CspLayer, Focus, SppBottleneck, conv3
 
 if TYPE_CHECKING:

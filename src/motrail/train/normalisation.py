@@ -6,14 +6,11 @@ import copy
 import math
 from typing import TYPE_CHECKING, cast
 
-from motrail.errors import DataError, MissingExtraError
-from motrail.train.blocks import ConvUnit
+import torch
+from torch import Tensor, nn
 
-try:
-    import torch
-    from torch import Tensor, nn
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
+from motrail.errors import DataError
+from motrail.train.blocks import ConvUnit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

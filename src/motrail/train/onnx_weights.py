@@ -9,17 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from motrail.detect.onnx import open_network
 from motrail.errors import MissingExtraError, ModelError
 from motrail.train.blocks import ConvUnit, plain_to_focus
 from motrail.train.network import SCALES, Size, make_yolox
-
-try:
-    import torch
-    from torch import Tensor, nn
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,18 +10,13 @@ import re
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
+import torch
 
-from motrail.errors import ConfigError, MissingExtraError
+from motrail.errors import ConfigError
 from motrail.outputs import WholeFile, output_folder, writing
 from motrail.train.data.samples import read_samples
-from motrail.train.processes import Processes
-
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
-
 from motrail.train.network import Size
+from motrail.train.processes import Processes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,15 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from motrail.dataset.folder import open_dataset
-from motrail.errors import MissingExtraError
-
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
-
 from motrail.train import doctor, memory
 from motrail.train.average import MovingAverage
 from motrail.train.checkpoint import load_checkpoint

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from motrail.boxes import xyxy_to_xywh
 from motrail.config import TrackerSettings
 from motrail.detect.decode import Grid, decode
-from motrail.errors import MissingExtraError
 from motrail.evaluate.average_precision import PrecisionTally
 from motrail.evaluate.pairs import make_pairs
 from motrail.evaluate.protocol import Protocol
@@ -18,14 +18,8 @@ from motrail.evaluate.run import Evaluation, score
 from motrail.evaluate.tracked import as_labels, track_detections
 from motrail.formats.labels import Labels
 from motrail.formats.mot.detections import DetectionFile
-from motrail.types import SequenceDetections
-
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
-
 from motrail.train.network import with_scores
+from motrail.types import SequenceDetections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

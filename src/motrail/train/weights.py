@@ -7,17 +7,14 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from motrail.detect.bundle import MAX_ONNX_BYTES, default_classes, read_bundle
-from motrail.errors import DataError, MissingExtraError, ModelError
+from motrail.errors import DataError, ModelError
 from motrail.train.checkpoint import holds_code, load, what_is_wrong
 from motrail.train.network import SCALES, STRIDES, Yolox, make_yolox
 from motrail.train.onnx_weights import read_network
-
-try:
-    import torch
-    from torch import Tensor
-except ImportError as error:
-    raise MissingExtraError("torch", "train", error) from error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
