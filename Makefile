@@ -46,6 +46,8 @@ proof: $(VENV)/ready-bench  ## Run the checks at full size and print a table
 	@$(BIN)/python bench/figures.py --check
 	@$(BIN)/python bench/track.py
 	@$(BIN)/python bench/batch.py
+	@$(BIN)/python bench/serve.py
+	@$(BIN)/python bench/remote.py
 
 figures: $(VENV)/ready-dev  ## Make the table of docs/figures.md anew
 	@$(BIN)/python bench/figures.py
@@ -68,6 +70,8 @@ bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
 	@$(BIN)/python bench/train.py
 	@$(BIN)/python bench/track.py
 	@$(BIN)/python bench/batch.py
+	@$(BIN)/python bench/serve.py
+	@$(BIN)/python bench/remote.py
 
 clean:  ## Remove the virtual environment and all caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache
