@@ -236,6 +236,27 @@ class TestInterrupted:
         check_killed(dataset, whole, tmp_path / "run", seed)
 
 
+def test_from_weights_that_know_the_class(
+    call: Call, dataset: Path, whole: Path, tmp_path: Path
+) -> None:
+    """What they score is said before the first step; frozen statistics stay theirs."""
+    best = whole / "checkpoints" / "best.pt"
+    run = tmp_path / "run"
+    words = [*TINY, "--weights", best, "--freeze-statistics"]
+    code, _, err = call(dataset, "-o", run, *words)
+    assert code == 0, err
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    content = load_checkpoint(best)
+    assert (rows[0]["kind"], rows[0]["epoch"], rows[0]["update"]) == ("before", 0, 0)
+    assert rows[0]["AP"] == pytest.approx(content["figures"]["AP"])
+    assert f"before training: AP={rows[0]['AP']:.2f} " in (run / "log.txt").read_text()
+    known, learnt = content["network"], weights(run)
+    statistics = [name for name in known if name.endswith(("running_mean", "running_var"))]
+    assert len(statistics) > 50
+    assert all(torch.equal(known[name], learnt[name]) for name in statistics)
+    assert not same(known, learnt)
+
+
 def check_killed(dataset: Path, whole: Path, run: Path, seed: int) -> None:
     """Killed at any step, and gone on with, it ends with the same weights, bit by bit."""
     process = start(dataset, run, "--checkpoint-minutes", "0.001")

@@ -27,7 +27,13 @@ from motrail.detect.decode import Grid, decode
 from motrail.detect.letterbox import Letterbox
 from motrail.errors import DataError, MissingExtraError, ModelError
 from motrail.train.network import Yolox, make_yolox, with_scores
-from motrail.train.normalisation import FRESH_LENGTH, adapt_input, calibrate
+from motrail.train.normalisation import (
+    FRESH_LENGTH,
+    adapt_input,
+    calibrate,
+    freeze_statistics,
+    remeasured,
+)
 from motrail.train.start import notes
 from motrail.train.weights import Loaded, load_weights
 from yolox_reference import one_thread, randomise
@@ -714,3 +720,49 @@ def test_without_onnx_it_is_said_what_to_install(
         match=r"^'onnx' is needed for this and not installed; run: pip install .motrail\[train\].$",
     ):
         from_onnx(data, "yolox_nano")
+
+
+class Normalised(torch.nn.Module):
+    """A batch normalisation and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn = torch.nn.BatchNorm2d(1, momentum=0.03)
+
+    def forward(self, images: Tensor) -> Tensor:
+        answer: Tensor = self.bn(images)
+        return answer
+
+
+def test_statistics_are_measured_anew_in_a_copy() -> None:
+    """Pixels 1 and 3 have mean 2 and variance 2, those of 5 and 9 mean 7 and variance 8."""
+    net = Normalised().train()
+    first, second = (torch.tensor(pair).reshape(1, 1, 1, 2) for pair in ((1.0, 3.0), (5.0, 9.0)))
+    copy = remeasured(net, [first, second])
+    assert isinstance(copy, Normalised)
+    assert copy.bn.running_mean is not None
+    assert copy.bn.running_var is not None
+    assert (copy.bn.running_mean.item(), copy.bn.running_var.item()) == (4.5, 5.0)
+    assert (copy.training, copy.bn.momentum) == (False, 0.03)
+    assert net.training
+    assert net.bn.running_mean is not None
+    assert net.bn.running_mean.item() == 0.0
+
+
+def test_without_pictures_statistics_stay() -> None:
+    net = Normalised().train()
+    net(torch.tensor([1.0, 3.0]).reshape(1, 1, 1, 2))
+    copy = remeasured(net, [])
+    assert all(torch.equal(a, b) for a, b in zip(
+        net.state_dict().values(), copy.state_dict().values(), strict=True))  # fmt: skip
+
+
+def test_frozen_statistics_do_not_follow_the_pictures() -> None:
+    net = Normalised().train()
+    freeze_statistics(net)
+    images = torch.tensor([1.0, 3.0]).reshape(1, 1, 1, 2)
+    torch.testing.assert_close(net(images), images, rtol=1e-4, atol=0)  # mean 0 and variance 1
+    assert net.bn.running_mean is not None
+    assert net.bn.running_mean.item() == 0.0
+    net.train()
+    assert net(images).mean().item() == pytest.approx(0.0, abs=1e-6)

@@ -12,6 +12,7 @@ import motrail
 from motrail.errors import MissingExtraError, VideoError
 from motrail.train.export import Product, write_bundle
 from motrail.train.look import draw_curves, draw_examples
+from motrail.train.normalisation import remeasured
 from motrail.train.validate import detect_all
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def finish(training: Training, best: Mapping[str, Any] | None) -> None:
     folder, network = training.job.folder, training.learner.average.network
     figures: dict[str, float] = {}
     classes: dict[str, Any] = {}
-    if best is not None:
+    if best is None:
+        measured = remeasured(network, training.learnt(training.state.epoch - 1))
+        network.load_state_dict(measured.state_dict())
+    else:
         network.load_state_dict(best["network"])
         figures, classes = best["figures"], best["classes"]
     product = Product(

@@ -203,9 +203,9 @@ class Training:
         ]
         sides = shorter_sides(self.pictures)
         small = float(np.median(sides)) if len(sides) else 0.0
-        return Examination(loader, truth, small, self._learnt)
+        return Examination(loader, truth, small, self.learnt)
 
-    def _learnt(self, epoch: int) -> Iterator[torch.Tensor]:
+    def learnt(self, epoch: int) -> Iterator[torch.Tensor]:
         """The first batches of an epoch, on the device; none where statistics are frozen."""
         settings = self.settings
         if settings.freeze_statistics:
