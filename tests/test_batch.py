@@ -31,6 +31,7 @@ from motrail.batch.find import find_videos
 from motrail.batch.leftovers import Running
 from motrail.batch.manifest import Manifest, Outcome
 from motrail.batch.plan import usual_length
+from motrail.cli import batch as batch_cli
 from motrail.cli.app import run
 from motrail.errors import ConfigError, FormatError, MotrailError, OutputError
 from motrail.video.index import FrameIndex
@@ -141,9 +142,14 @@ class Inline:
     def __class_getitem__(cls, _kinds: object) -> type[Inline]:
         return cls
 
-    def __init__(self, make: Any, load: Any, _count: int) -> None:
-        type(self).made += 1
-        self._work = make(load)
+    def __init__(self, prepare: Any) -> None:
+        self._make = prepare()
+
+    def start(self, count: int) -> None:
+        pass
+
+    def set_up(self, load: Any) -> None:
+        self._load = load
 
     def __enter__(self) -> Self:
         return self
@@ -152,9 +158,12 @@ class Inline:
         pass
 
     def run(self, following: Any, heard: Any) -> Iterator[tuple[Any, Any]]:
-        while (job := following()) is not None:
+        type(self).made += 1
+        work = self._make(self._load)
+        job = None
+        while (job := following(job)) is not None:
             try:
-                answer = self._work(job, lambda note, job=job: heard(job, note))
+                answer = work(job, lambda note, job=job: heard(job, note))
             except MotrailError as error:
                 answer = Failed(str(error), error=type(error).__name__)
             yield job, answer
@@ -163,7 +172,7 @@ class Inline:
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> type[Inline]:
     """Work is done in this process; counts how often any was begun."""
-    monkeypatch.setattr(batch_run, "Pool", Inline)
+    monkeypatch.setattr(batch_cli, "Pool", Inline)
     monkeypatch.setattr(Inline, "made", 0)
     return Inline
 
@@ -577,11 +586,11 @@ class TestTrouble:
         source = make_clip(tmp_path / "a.mp4", 30)
 
         class Late(Inline):
-            def __init__(self, *given: Any) -> None:
-                super().__init__(*given)
+            def set_up(self, load: Any) -> None:
+                super().set_up(load)
                 make_clip(source, 30, first=20)
 
-        monkeypatch.setattr(batch_run, "Pool", Late)
+        monkeypatch.setattr(batch_cli, "Pool", Late)
         result = batch(source, out, "-m", kit.bundle)
         assert result.code == 1
         assert result.err == f"a: failed: {source}: was changed meanwhile; start again\n"
@@ -606,31 +615,31 @@ def lose(times: int, name: str, mark: str) -> Callable[[Load], Any]:
     return make
 
 
-def lose_once(load: Load) -> Any:
-    return lose(1, "b", "killed")(load)
+def lose_once() -> Any:
+    return lose(1, "b", "killed")
 
 
-def lose_twice(load: Load) -> Any:
-    return lose(2, "b", "killed")(load)
+def lose_twice() -> Any:
+    return lose(2, "b", "killed")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 class TestKilled:
-    @pytest.mark.parametrize("make", [lose_once, lose_twice])
+    @pytest.mark.parametrize("prepare", [lose_once, lose_twice])
     def test_a_worker(
-        self, batch: Any, tracked: Any, kit: Kit, tmp_path: Path, out: Path, make: Any,
+        self, batch: Any, tracked: Any, kit: Kit, tmp_path: Path, out: Path, prepare: Any,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
         footage = tmp_path / "footage"
         footage.mkdir()
         for name in "abc":
             shutil.copy(kit.clip, footage / f"{name}.mp4")
-        monkeypatch.setattr(batch_run, "make_worker", make)
+        monkeypatch.setattr(batch_cli, "prepare", prepare)
         result = batch(footage, out, "-m", kit.bundle, "--chunk", "20", "--workers", "2")
-        good = "abc" if make is lose_once else "ac"
+        good = "abc" if prepare is lose_once else "ac"
         assert sorted(path.stem for path in out.glob("?.txt")) == list(good)
         assert {(out / f"{name}.txt").read_bytes() for name in good} == {tracked(kit.clip)}
-        if make is lose_once:
+        if prepare is lose_once:
             assert (result.code, result.err) == (0, "")
         else:
             assert result.code == 3
@@ -1011,14 +1020,15 @@ class TestParts:
     ) -> None:
         class Lost(Inline):
             def run(self, following: Any, heard: Any) -> Iterator[tuple[Any, Any]]:
-                while (job := following()) is not None:
+                job = None
+                while (job := following(job)) is not None:
                     yield job, Failed("it was killed", lost=True)
 
         footage = tmp_path / "footage"
         footage.mkdir()
         for name in "abc":
             shutil.copy(kit.clip, footage / f"{name}.mp4")
-        monkeypatch.setattr(batch_run, "Pool", Lost)
+        monkeypatch.setattr(batch_cli, "Pool", Lost)
         result = batch(footage, out, "-m", kit.bundle)
         assert result.code == 1
         assert result.err == "".join(f"{name}: failed: it was killed\n" for name in "abc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -54,18 +55,37 @@ def make(load: int) -> Callable[[Any, Callable[[Any], None]], Any]:
     return work
 
 
-def make_none(load: str) -> Callable[[Any, Callable[[Any], None]], Any]:
-    raise MotrailError(f"no {load} here")
+def prepare() -> Any:
+    return make
 
 
-def one_by_one(jobs: list[Any]) -> Callable[[], Any]:
+def prepare_refusing() -> Any:
+    def refuse(load: str) -> Any:
+        raise MotrailError(f"no {load} here")
+
+    return refuse
+
+
+def prepare_without_a_package() -> Any:
+    raise MotrailError("no package here")
+
+
+@contextlib.contextmanager
+def pool_of(count: int, load: int) -> Iterator[Pool[int, Any, Any]]:
+    with Pool[int, Any, Any](prepare) as pool:
+        pool.start(count)
+        pool.set_up(load)
+        yield pool
+
+
+def one_by_one(jobs: list[Any]) -> Callable[[Any], Any]:
     waiting: Iterator[Any] = iter(jobs)
-    return lambda: next(waiting, None)
+    return lambda _last: next(waiting, None)
 
 
 def test_every_job_is_answered_and_reports_are_heard() -> None:
     heard = []
-    with Pool[Any, Any](make, 100, 2) as pool:
+    with pool_of(2, 100) as pool:
         assert len(pool.processes) == 2
         assert len({process.pid for process in pool.processes} | {os.getpid()}) == 3
         answers = dict(pool.run(one_by_one([1, 2, 3, 4, 5]), lambda *note: heard.append(note)))
@@ -80,7 +100,7 @@ def test_every_job_is_answered_and_reports_are_heard() -> None:
 def test_errors_are_answers_and_the_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     jobs = ["pid", "refuse", "fault", "memory", "threads", 1]
-    with Pool[Any, Any](make, 1, 1) as pool:
+    with pool_of(1, 1) as pool:
         process = pool.processes[0].pid
         answers = list(pool.run(one_by_one(jobs)))
     assert answers == [
@@ -93,17 +113,47 @@ def test_errors_are_answers_and_the_process_goes_on(monkeypatch: pytest.MonkeyPa
     ]
 
 
-def test_what_cannot_be_set_up_answers_every_job() -> None:
-    with Pool[Any, Any](make_none, "model", 1) as pool:
+@pytest.mark.parametrize(
+    ("unfit", "reason"),
+    [(prepare_refusing, "no model here"), (prepare_without_a_package, "no package here")],
+)
+def test_what_cannot_be_set_up_answers_every_job(unfit: Callable[[], Any], reason: str) -> None:
+    with Pool[str, Any, Any](unfit) as pool:
+        pool.start(1)
+        pool.set_up("model")
         answers = list(pool.run(one_by_one([1, 2])))
-    assert [answer for _, answer in answers] == [Failed("no model here", error="MotrailError")] * 2
+    assert [answer for _, answer in answers] == [Failed(reason, error="MotrailError")] * 2
+
+
+def test_processes_may_start_before_it_is_known_how_many_and_for_what() -> None:
+    with Pool[int, Any, Any](prepare) as pool:
+        pool.start(3)
+        early = pool.processes
+        pool.start(1)
+        assert [process.is_alive() for process in early] == [True, False, False]
+        pool.set_up(10)
+        pool.start(2)
+        assert pool.processes[0] is early[0]
+        assert dict(pool.run(one_by_one([1, 2, 3]))) == {1: 11, 2: 12, 3: 13}
+
+
+def test_who_asks_for_a_job_is_known_by_its_last() -> None:
+    asked = []
+
+    def following(last: int | None) -> int | None:
+        asked.append(last)
+        return None if last == 3 else (last or 0) + 1
+
+    with pool_of(1, 0) as pool:
+        list(pool.run(following))
+    assert asked == [None, 1, 2, 3]
 
 
 def test_a_job_may_bring_another() -> None:
     jobs = [1]
     found = []
-    with Pool[Any, Any](make, 0, 1) as pool:
-        for job, answer in pool.run(lambda: jobs.pop() if jobs else None):
+    with pool_of(1, 0) as pool:
+        for job, answer in pool.run(lambda _last: jobs.pop() if jobs else None):
             found.append(answer)
             if job < 3:
                 jobs.append(job + 1)
@@ -111,7 +161,7 @@ def test_a_job_may_bring_another() -> None:
 
 
 def test_a_process_that_is_lost_is_replaced() -> None:
-    with Pool[Any, Any](make, 0, 1) as pool:
+    with pool_of(1, 0) as pool:
         before = pool.processes[0]
         (lost,) = [answer for _, answer in pool.run(one_by_one(["exit"]))]
         assert lost == Failed(
@@ -132,7 +182,7 @@ def test_a_process_that_is_lost_is_replaced() -> None:
 
 def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("motrail.workers._PATIENCE", 0.1)
-    with pytest.raises(KeyError, match="asleep"), Pool[Any, Any](make, 0, 1) as pool:
+    with pytest.raises(KeyError, match="asleep"), pool_of(1, 0) as pool:
         process = pool.processes[0]
 
         def heard(_job: Any, note: Any) -> None:
@@ -148,7 +198,7 @@ def test_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", start)
     message = "no worker process can be started: Resource temporarily unavailable; use fewer"
-    with pytest.raises(MotrailError, match=message), Pool[Any, Any](make, 0, 1):
+    with pytest.raises(MotrailError, match=message), pool_of(1, 0):
         pytest.fail("it was started")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[Any], None]
 
+L = TypeVar("L")
 J = TypeVar("J")
 A = TypeVar("A")
 
@@ -58,38 +59,46 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-class Pool(Generic[J, A]):
+class Pool(Generic[L, J, A]):
     """Processes that do jobs, and end with the context.
 
     They are started anew rather than forked, so that it is the same on every system; a program
     that uses this begins its work under `if __name__ == "__main__":`.
 
     Args:
-        make: Called once in each process, with `load`; gives what does a job there, and is told
-            how to report on it. A function of a module, so that the process finds it. What it
-            raises is the answer to each job, what the job raises is the answer to that one.
-        load: What it needs; each process gets it once.
-        count: Number of processes.
+        prepare: Called in each process as soon as it is there, to import what will be needed; gives
+            what is called with the load there. That in turn gives what does a job, and is told
+            how to report on it. A function of a module, so that the process finds it. What these
+            raise is the answer to each job, what the job raises is the answer to that one.
     """
 
-    def __init__(
-        self, make: Callable[[Any], Callable[[J, Tell], A]], load: Any, count: int
-    ) -> None:
-        self._make, self._load = make, load
-        self._count = count
+    def __init__(self, prepare: Callable[[], Callable[[L], Callable[[J, Tell], A]]]) -> None:
+        self._prepare = prepare
+        self._load: tuple[L] | None = None
         self._processes: dict[Connection[Any, Any], BaseProcess] = {}
 
     def __enter__(self) -> Self:
-        try:
-            for _ in range(self._count):
-                self._start()
-        except BaseException:
-            self._end()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end()
+
+    def start(self, count: int) -> None:
+        """Have so many processes from here on.
+
+        Raises:
+            MotrailError: No more can be started.
+        """
+        while len(self._processes) < count:
+            self._start()
+        surplus = list(self._processes)[count:]
+        self._end_these({connection: self._processes.pop(connection) for connection in surplus})
+
+    def set_up(self, load: L) -> None:
+        """Give each process, now or later started, what it needs; to be called once."""
+        self._load = (load,)
+        for connection in self._processes:
+            self._send(connection, load)
 
     @property
     def processes(self) -> list[BaseProcess]:
@@ -111,44 +120,56 @@ class Pool(Generic[J, A]):
         finally:
             theirs.close()
         self._processes[ours] = process
-        with contextlib.suppress(OSError):  # if it is gone already, its first job is told so
-            ours.send((self._make, self._load))
+        self._send(ours, self._prepare)
+        if self._load is not None:
+            self._send(ours, *self._load)
+
+    @staticmethod
+    def _send(connection: Connection[Any, Any], content: Any) -> None:
+        with contextlib.suppress(OSError):  # that nobody is there is seen when it should answer
+            connection.send(content)
 
     def _end(self) -> None:
-        for connection, process in self._processes.items():
+        self._end_these(self._processes)
+        self._processes.clear()
+
+    @staticmethod
+    def _end_these(processes: dict[Connection[Any, Any], BaseProcess]) -> None:
+        for connection, process in processes.items():
             process.terminate()
             connection.close()
-        for process in self._processes.values():
+        for process in processes.values():
             process.join(_PATIENCE)
             if process.is_alive():
                 process.kill()
                 process.join()
-        self._processes.clear()
 
     def run(
-        self, following: Callable[[], J | None], heard: Callable[[J, Any], None] | None = None
+        self,
+        following: Callable[[J | None], J | None],
+        heard: Callable[[J, Any], None] | None = None,
     ) -> Iterator[tuple[J, A | Failed]]:
         """Have jobs done until there are no more.
 
         Args:
-            following: The next job, or None if there is none now; asked again after each answer,
-                for an answer may bring more.
+            following: Given the job that a process did last, if any, its next one, or None if there
+                is none now; asked again after each answer, for an answer may bring more.
             heard: Told of what a process reports on a job before it is done.
 
         Yields:
             Each job with its answer, as they come. A process that was lost is replaced.
         """
         busy: dict[Connection[Any, Any], J] = {}
+        last: dict[Connection[Any, Any], J] = {}
         while True:
             for connection in list(self._processes):
                 if connection in busy:
                     continue
-                job = following()
+                job = following(last.pop(connection, None))
                 if job is None:
                     break
-                busy[connection] = job
-                with contextlib.suppress(OSError):  # that nobody is there is seen when it answers
-                    connection.send(job)
+                busy[connection] = last[connection] = job
+                self._send(connection, job)
             if not busy:
                 return
             ready = wait(list(busy), _LOOK_UP)
@@ -197,10 +218,15 @@ def _serve(connection: Connection[Any, Any]) -> None:
     for name in _THREADS:  # there is a process for every core already
         os.environ.setdefault(name, "1")
     with contextlib.suppress(EOFError, OSError):
-        make, load = connection.recv()
-        work = trouble = None
+        prepare = connection.recv()
+        make = work = trouble = None
         try:
-            work = make(load)
+            make = prepare()
+        except Exception as error:  # noqa: BLE001  (it is told to who wants work done)
+            trouble = _failed(error)
+        load = connection.recv()
+        try:
+            work = None if make is None else make(load)
         except Exception as error:  # noqa: BLE001  (it is told to who wants work done)
             trouble = _failed(error)
 

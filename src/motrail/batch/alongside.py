@@ -55,9 +55,9 @@ class Association:
         self._stop = threading.Event()
         self._under_way: list[Future[None]] = []
         self._frames = self._total = self._checked = 0
+        self._prepared = False
 
     def __enter__(self) -> Self:
-        _load_libraries(video=self._options.video)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="motrail-associate")
         return self
 
@@ -72,14 +72,22 @@ class Association:
 
     def add(self, outcome: Outcome) -> None:
         """Track a video as soon as those before it are tracked."""
+        self._prepare()
         self._total += self._plans[outcome.name].frames
         self._under_way.append(self._executor.submit(self._track, outcome))
 
     def check(self) -> None:
         """Raise what went wrong in the thread, apart from what is wrong with a video."""
+        self._prepare()
         while self._checked < len(self._under_way) and self._under_way[self._checked].done():
             self._under_way[self._checked].result()
             self._checked += 1
+
+    def _prepare(self) -> None:
+        """Import what the thread needs, not before workers have something to do."""
+        if not self._prepared:
+            _load_libraries(video=self._options.video)
+            self._prepared = True
 
     def finish(self, progress: Callable[[str, int, int | None], None]) -> None:
         """Wait for all."""

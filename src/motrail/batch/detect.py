@@ -7,20 +7,21 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from motrail.batch.chunks import Chunk, write_chunk
-from motrail.batch.plan import LONGEST, open_stretch
+from motrail.batch.plan import LONGEST
+from motrail.batch.reading import Reader
 from motrail.detect.detector import open_detector
 from motrail.errors import FormatError, VideoError
 from motrail.pipeline import detect, one_opencv_thread
 from motrail.video.clip import NotSeekableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from motrail.batch.plan import Stretch
     from motrail.config import DetectorSettings, Preset
     from motrail.detect.bundle import Bundle
-    from motrail.types import Detections, Frame
+    from motrail.types import Detections
     from motrail.workers import Tell
 
 _TELL_EVERY = 0.5  # seconds
@@ -65,17 +66,15 @@ def make_worker(load: Load) -> Callable[[Stretch, Tell], Detected]:
         MotrailError: The model cannot be used here.
     """
     detector = open_detector(load.bundle, load.settings, load.preset)
+    reader = Reader(load.kept)
 
     def work(stretch: Stretch, tell: Tell) -> Detected:
-        kept = load.kept / stretch.video.name
-        parts = Parts(stretch, kept, load.made_by)
+        parts = Parts(stretch, load.kept / stretch.video.name, load.made_by)
         told = time.monotonic()
         try:
-            with (
-                one_opencv_thread(),
-                open_stretch(stretch, kept) as source,
-                contextlib.closing(detect(_from(source, parts.last + 1), detector)) as results,
-            ):
+            source = reader.open(stretch)
+            frames = reader.frames(stretch, parts.last + 1)
+            with one_opencv_thread(), contextlib.closing(detect(frames, detector)) as results:
                 for frame, detections in results:
                     parts.take(frame.number, detections)
                     if time.monotonic() - told > _TELL_EVERY:
@@ -84,6 +83,7 @@ def make_worker(load: Load) -> Callable[[Stretch, Tell], Detected]:
         except VideoError as error:
             if stretch.whole or not _may_be_whole(stretch, error):
                 raise
+            reader.close()
             return Detected(0, 0, seekable=False)
         parts.finish(source.broken, source.truncated if stretch.whole else None)
         return Detected(parts.frames, parts.boxes)
@@ -97,12 +97,6 @@ def _may_be_whole(stretch: Stretch, error: VideoError) -> bool:
     A folder of images, for one, may have broken ones, but not only broken ones.
     """
     return isinstance(error, NotSeekableError) or stretch.video.path.is_dir()
-
-
-def _from(frames: Iterable[Frame], first: int) -> Generator[Frame]:
-    for frame in frames:
-        if frame.number >= first:
-            yield frame
 
 
 class Parts:

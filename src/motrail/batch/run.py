@@ -5,29 +5,33 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from motrail.batch.alongside import Association
-from motrail.batch.detect import Detected, Load, make_worker
 from motrail.batch.find import KEPT
 from motrail.batch.leftovers import Running
 from motrail.batch.manifest import Manifest, Outcome
 from motrail.batch.plan import Plan, Stretch, make_plan, note_unseekable, who_reads_whole
+from motrail.batch.turns import Turns
 from motrail.errors import ConfigError, MotrailError, OutputError
 from motrail.formats.mot.tracks import check_labels
 from motrail.outputs import output_folder
-from motrail.workers import Failed, Pool
+from motrail.workers import Failed
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from motrail.batch.detect import Detected, Load
     from motrail.batch.find import Video
     from motrail.config import Settings
+    from motrail.workers import Pool
+
+    Workers = Pool[Load, Stretch, Detected]
 
     Progress = Callable[[str, int, int | None], None]
 
@@ -150,11 +154,15 @@ class Batch:
                 "taken for some the next time; choose another output folder"
             )
 
-    def run(self, progress: Progress) -> None:
+    def run(self, workers: Workers, progress: Progress) -> None:
         """Do it.
 
         A video that cannot be read or tracked is noted and does not stop the others. What is there
         already from an earlier run stays.
+
+        Args:
+            workers: Perhaps with some processes already; more are started as they are needed.
+            progress: Told what is done, how much of it, and of how much.
 
         Raises:
             MotrailError: The model cannot be used, or results cannot be written at all.
@@ -164,7 +172,7 @@ class Batch:
                 progress("videos looked at", done, len(self._videos))
                 self._look(video)
             try:
-                self._work(progress)
+                self._work(workers, progress)
             finally:
                 if self._options.shard is None:
                     self._manifest.write(self.outcomes)
@@ -232,7 +240,11 @@ class Batch:
 
     # --- work -----------------------------------------------------------------------------------
 
-    def _work(self, progress: Progress) -> None:
+    def _work(self, workers: Workers, progress: Progress) -> None:
+        queue = self._queue()
+        count = 0 if self._options.only_associate else min(self._options.workers, len(queue))
+        workers.start(count)
+        workers.set_up(self._load)
         with Association(
             self._plans, self._classes, self._settings, self._load, self._output, self._options,
             lambda: self._manifest.note(self.outcomes),
@@ -244,26 +256,26 @@ class Batch:
                 if self._options.shard is None:
                     association.add(self.outcomes[name])
 
-            queue = self._queue()
             for name, missing in self._missing.items():
                 if not missing:
                     ready(name)
-            if queue and not self._options.only_associate:
-                self._detect(queue, ready, association.check, progress)
+            if count:
+                self._detect(workers, queue, ready, association.check, progress)
             self._tell_missing()
             association.finish(progress)
 
-    def _queue(self) -> deque[Stretch]:
+    def _queue(self) -> Turns:
         """What is to be detected here; who does what hangs on nothing that changes meanwhile."""
-        return deque(
+        return Turns(
             stretch
             for place, video in enumerate(self._videos)
             if video.name in self._plans
             for number, stretch in enumerate(self._plans[video.name].stretches)
-            if stretch in self._missing[video.name] and self._is_ours(place + number, stretch)
+            if stretch in self._missing[video.name] and self._is_ours(place, number, stretch)
         )
 
-    def _is_ours(self, number: int, stretch: Stretch) -> bool:
+    def _is_ours(self, place: int, number: int, stretch: Stretch) -> bool:
+        """Whether a stretch is of this share: of each video a part without gaps, of few each."""
         shard = self._options.shard
         if shard is None:
             return True
@@ -271,11 +283,13 @@ class Batch:
             who = who_reads_whole(self._kept(stretch.video.name), stretch.fingerprint) or ""
             if who.split("/")[1:] == [str(shard.of)]:
                 return who == str(shard)
-        return number % shard.of == shard.number - 1
+        part = number * shard.of // len(self._plans[stretch.video.name].stretches)
+        return (place + part) % shard.of == shard.number - 1
 
     def _detect(
         self,
-        queue: deque[Stretch],
+        workers: Workers,
+        queue: Turns,
         ready: Callable[[str], None],
         check: Callable[[], None],
         progress: Progress,
@@ -283,29 +297,20 @@ class Batch:
         self._total = sum(self._frames_of(stretch) for stretch in queue)
 
         def show() -> None:
-            check()
             done = self._done + sum(self._under_way.values())
             progress("frames detected", done, self._total)
-
-        def following() -> Stretch | None:
-            while queue:
-                stretch = queue.popleft()
-                if self._is_wanted(stretch):
-                    return stretch
-                self._done += self._frames_of(stretch)
-            return None
+            check()
 
         def heard(stretch: Stretch, frames: int) -> None:
             self._under_way[stretch] = frames
             show()
 
-        show()
-        count = min(self._options.workers, len(queue))
-        with Pool[Stretch, Detected](make_worker, self._load, count) as pool:
-            for stretch, answer in pool.run(following, heard):
-                self._under_way.pop(stretch, None)
-                self._hear(stretch, answer, queue, ready)
-                show()
+        progress("frames detected", 0, self._total)
+        for stretch, answer in workers.run(queue.next, heard):
+            self._under_way.pop(stretch, None)
+            queue.done(stretch)
+            self._hear(stretch, answer, queue, ready)
+            show()
 
     def _is_wanted(self, stretch: Stretch) -> bool:
         name = stretch.video.name
@@ -315,7 +320,7 @@ class Batch:
         self,
         stretch: Stretch,
         answer: Detected | Failed,
-        queue: deque[Stretch],
+        queue: Turns,
         ready: Callable[[str], None],
     ) -> None:
         """Take in what came of a stretch."""
@@ -330,10 +335,11 @@ class Batch:
             self._done += self._frames_of(stretch)
         elif lost and not self._lost[stretch]:
             self._lost[stretch] += 1
-            queue.appendleft(stretch)
+            queue.add(stretch)
         elif isinstance(answer, Failed):
             self._done += self._frames_of(stretch)
             self.outcomes[name].state, self.outcomes[name].reason = "failed", answer.reason
+            self._drop(name, queue)
         elif not answer.seekable:
             self._done += self._frames_of(stretch)
             self._begin_anew(name, queue)
@@ -350,8 +356,12 @@ class Batch:
             return self._plans[stretch.video.name].frames
         return (stretch.last - stretch.first) // stretch.stride + 1
 
-    def _begin_anew(self, name: str, queue: deque[Stretch]) -> None:
+    def _drop(self, name: str, queue: Turns) -> None:
+        self._done += sum(self._frames_of(stretch) for stretch in queue.drop(name))
+
+    def _begin_anew(self, name: str, queue: Turns) -> None:
         """Read a video from the beginning, for its frames cannot be found from the middle."""
+        self._drop(name, queue)
         self._plans[name] = self._plans[name].as_one()
         one = self._plans[name].stretches[0]
         self._missing[name] = {one}
@@ -359,7 +369,7 @@ class Batch:
         us = "" if self._options.shard is None else str(self._options.shard)
         if note_unseekable(self._kept(name), one, us) == us:
             self._total += self._frames_of(one)
-            queue.append(one)
+            queue.add(one)
 
     def _tell_missing(self) -> None:
         for name, missing in self._missing.items():

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 import motrail
+from motrail.batch.find import KEPT, find_videos
+from motrail.batch.worker import prepare
 from motrail.cli.output import AsJson, print_json, table
 from motrail.cli.progress import download_progress, steps_progress
 from motrail.cli.settings import flags_of, resolve_settings
 from motrail.errors import MissingExtraError
-from motrail.workers import cores
+from motrail.workers import Pool, cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from motrail.batch.detect import Load
     from motrail.batch.manifest import Outcome
-    from motrail.batch.run import Batch
+    from motrail.batch.run import Batch, Workers
     from motrail.config import DetectorSettings, Preset
     from motrail.detect.bundle import Bundle
 
@@ -33,6 +35,8 @@ RefineFlags: Any = flags_of("refine")
 VideoFlags: Any = flags_of("video")
 
 PARTLY_DONE = 3
+_EARLY = 4
+"""Processes that are started before it is known how many are of use."""
 EXTRAS = ("detect", "video")
 
 
@@ -94,12 +98,14 @@ def batch_command(
     flags = {"detector": detector, "tracker": tracker, "refine": refine, "video": clip}
     start = time.monotonic()
     try:
-        batch, document = _prepare(
-            source, output, model, config, flags,
-            {"chunk": chunk, "shard": shard, "only_associate": associate, "video": video},
-        )  # fmt: skip
-        with steps_progress() as progress:
-            batch.run(progress)
+        with Pool(prepare) as workers:
+            batch, document = _prepare(
+                source, output, model, config, flags,
+                {"chunk": chunk, "shard": shard, "only_associate": associate, "video": video},
+                workers,
+            )  # fmt: skip
+            with steps_progress() as progress:
+                batch.run(workers, progress)
     except MissingExtraError as error:
         if error.extra in EXTRAS:  # who lacks one of them should not be told of the other later
             raise MissingExtraError(error.package, ",".join(EXTRAS), error.cause) from error
@@ -120,17 +126,20 @@ def _prepare(
     config: Path | None,
     flags: dict[str, Any],
     ways: dict[str, Any],
+    workers: Workers,
 ) -> tuple[Batch, dict[str, Any]]:
     """The run to be, and what to say of how it was made."""
-    from motrail.batch.find import find_videos
+    # What is quick to check comes first: settings and footage before a download.
+    detector = resolve_settings(flags, config).settings.detector
+    videos = find_videos(source, output)
+    if not ways["only_associate"] and not (output / KEPT).exists():
+        # There is much to do: processes begin to import what they need while all is made ready.
+        workers.start(min(detector.workers or cores(), _EARLY))
     from motrail.batch.run import Batch, Options, Shard
     from motrail.detect.detector import find_bundle
 
-    # What is quick to check comes first: settings and footage before a download.
     shard = None if ways["shard"] is None else Shard.parse(ways["shard"])
     options = Options(**ways | {"shard": shard})
-    resolve_settings(flags, config)
-    videos = find_videos(source, output)
     with download_progress(model) as download:
         bundle, preset = find_bundle(model, progress=download)
     settings = resolve_settings(flags, config, bundle).settings
@@ -155,7 +164,6 @@ def _open(
 ) -> tuple[Load, Sequence[str], str]:
     """What a worker needs, the names of the classes and the device; what is wrong, at once."""
     from motrail.batch.detect import Load
-    from motrail.batch.find import KEPT
     from motrail.detect.detector import open_detector
     from motrail.detecting import fingerprint
 

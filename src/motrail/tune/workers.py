@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from motrail.errors import DataError, MotrailError
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from motrail.tune.cases import Case
     from motrail.tune.space import Sections
     from motrail.workers import Tell
+
+    Load = tuple[Sequence[Case], Scoring]
 
 
 class Job(NamedTuple):
@@ -80,10 +81,17 @@ class Processes:
     """
 
     def __init__(self, cases: Sequence[Case], protocol: Scoring, count: int) -> None:
-        self.pool: Pool[tuple[int, Job], Score] = Pool(_trier, (list(cases), protocol), count)
+        self.pool: Pool[Load, tuple[int, Job], Score] = Pool(_prepare)
+        self._load: Load = (list(cases), protocol)
+        self._count = count
 
     def __enter__(self) -> Self:
-        self.pool.__enter__()
+        try:
+            self.pool.start(self._count)
+            self.pool.set_up(self._load)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,23 +100,26 @@ class Processes:
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Score]]:
         """See `Workers`."""
         left = iter(enumerate(jobs))
-        for (index, _), answer in self.pool.run(partial(next, left, None)):
+        for (index, _), answer in self.pool.run(lambda _last: next(left, None)):
             if isinstance(answer, Failed):
                 raise (MotrailError if answer.lost else DataError)(answer.reason)
             yield index, answer
 
 
-def _trier(load: tuple[Sequence[Case], Scoring]) -> Callable[[tuple[int, Job], Tell], Score]:
-    """What a process does with a job."""
+def _prepare() -> Callable[[Load], Callable[[tuple[int, Job], Tell], Score]]:
+    """What gives a process what it does with a job."""
     from motrail.tune.cases import evaluate_case
 
-    cases, protocol = load
+    def make(load: Load) -> Callable[[tuple[int, Job], Tell], Score]:
+        cases, protocol = load
 
-    def work(numbered: tuple[int, Job], _tell: Tell) -> Score:
-        case, settings = numbered[1]
-        try:
-            return evaluate_case(cases[case], settings, protocol)
-        except MotrailError as error:
-            raise DataError(f"{cases[case].name}: {error}") from error
+        def work(numbered: tuple[int, Job], _tell: Tell) -> Score:
+            case, settings = numbered[1]
+            try:
+                return evaluate_case(cases[case], settings, protocol)
+            except MotrailError as error:
+                raise DataError(f"{cases[case].name}: {error}") from error
 
-    return work
+        return work
+
+    return make
