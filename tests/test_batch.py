@@ -296,25 +296,6 @@ class TestSame:
         assert (found["videos"][0]["broken_frames"], found["code"]) == (1, 0)
         assert (out / "walk.txt").read_bytes() == tracked(walk)
 
-    @pytest.mark.proof
-    def test_real_footage(self, batch: Any, data: Path, tmp_path: Path, prove: Prove) -> None:
-        source = data / "videos" / "walking.mp4"
-        model = ("-m", data / "models" / "yolox_nano.onnx", "--preset", "yolox")
-        words = ["track", source, *model, "-o", tmp_path / "track", "--no-video"]
-        assert run([str(word) for word in words]) == 0
-        expected = (tmp_path / "track" / "walking.txt").read_bytes()
-        assert expected.count(b"\n") > 1000
-        ways = {
-            "one": [["--workers", "1"]],
-            "three": [["--workers", "3", "--chunk", "50"]],
-            "shards": [["--shard", f"{n}/3"] for n in (3, 2, 1)] + [["--associate"]],
-        }
-        for name, steps in ways.items():
-            for flags in steps:
-                assert batch(source, tmp_path / name, *model, *flags).code == 0
-            assert (tmp_path / name / "walking.txt").read_bytes() == expected
-        prove("batch = track, walking.mp4", "byte-equal", "1 and 3 workers, 3 shards")
-
 
 class TestAgain:
     """What is there is not made anew, and what does not belong is."""

@@ -853,7 +853,7 @@ class TestMessages:
         left, right = np.float32(0.1), np.float32(1000.3)
         width = float(right) - float(left)
         row = f"1,-1,{float(left)!r},0.0,{width!r},1.0,{np.float32(0.3)},3,-1\n"
-        found = read_detections(row.encode())
+        (found,) = read_detections(row.encode())
         assert found.boxes_xyxy[0].tolist() == [float(left), 0.0, float(right), 1.0]
         assert found.scores[0] == np.float32(0.3)
         assert found.class_ids.tolist() == [2]

@@ -16,67 +16,14 @@ import httpx
 import pytest
 
 from models import spots_clip, spots_picture, write_bundle
-from motrail.cli.app import run as run_command
-from motrail.config import DetectorSettings, Settings
-from motrail.detect.detector import load_detector
-from motrail.video.read import open_source
-from served import ATTRIBUTES, INVOKE, SESSION, encoded, png, serving
+from served import ATTRIBUTES, INVOKE, SESSION, encoded, png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Prove
-    from motrail.config import Preset
 
 PROCESSES = Path("/proc")
-
-
-def one_answer(video: Path, model: Path, preset: Preset, out: Path) -> int:
-    """Holds the track files of three roads equal; gives the number of their rows."""
-    words = [
-        "track",
-        str(video),
-        "-m",
-        str(model),
-        "--preset",
-        preset,
-        "--no-video",
-        "-o",
-        str(out),
-    ]
-    assert run_command(words) == 0
-    expected = (out / f"{video.stem}.txt").read_bytes()
-    settings = DetectorSettings(preset=preset)
-    with serving(load_detector(model, settings), Settings(detector=settings)) as server:
-        whole = server.post(video.read_bytes(), "video/mp4", accept="text/csv")
-        assert whole.content == expected
-        source = open_source(video)
-        session = server.open(f"frame_rate={source.frame_rate}")
-        rows = b""
-        with source:
-            for frame in source:
-                rows += server.post(
-                    encoded(frame.image),
-                    session=session,
-                    accept="text/csv",
-                    ask=f"frame={frame.number}",
-                ).content
-        assert rows == expected
-    return expected.count(b"\n")
-
-
-def test_one_answer_for_a_few_frames(data: Path, tmp_path: Path) -> None:
-    video = data / "videos" / "mot17-04-8frames.mp4"
-    model = data / "models" / "bytetrack_nano.onnx"
-    assert one_answer(video, model, "bytetrack", tmp_path / "out") > 100
-
-
-@pytest.mark.proof
-def test_one_answer(data: Path, tmp_path: Path, prove: Prove) -> None:
-    model = data / "models" / "yolox_nano.onnx"
-    rows = one_answer(data / "videos" / "walking.mp4", model, "yolox", tmp_path / "out")
-    assert rows > 1000
-    prove("server: rows of walking.mp4 by command, session and request", "equal", f"{rows} equal")
 
 
 class Held(NamedTuple):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import mimetypes
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Self, overload
 from urllib.parse import quote
 
 import numpy as np
@@ -22,11 +21,14 @@ from motrail.remote.messages import (
     attributes,
     by_section,
     encoder,
+    in_one,
+    joined,
     read_detections,
     read_json,
 )
+from motrail.remote.model import ModelInfo
 from motrail.remote.problems import RemoteError
-from motrail.remote.session import Session
+from motrail.remote.session import TOGETHER, Session
 from motrail.remote.transport import HttpTransport
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motrail.remote.fit import Fit
-    from motrail.remote.messages import Encoding
+    from motrail.remote.line import Line
+    from motrail.remote.messages import Encode, Encoding
+    from motrail.remote.transport import Transport
     from motrail.types import Detections, Frame
 
     Picture = NDArray[np.uint8] | bytes
@@ -47,52 +51,6 @@ _IN_FLIGHT = 4
 _LONGEST_NAME = 100
 _VIDEO_SECONDS = 4000.0
 """The longest a server may work on a video by default, and a little."""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a server has.
-
-    Attributes:
-        name: Of the model.
-        version: Changes when the network does.
-        classes: Names of the classes; the index is the class id.
-        width: Of the network's input in pixels; 0 where the server does not say.
-        height: Of the network's input in pixels; 0 where the server does not say.
-        device: What it runs on.
-        tracker: Settings of the tracker that come with the model, where the server says them.
-    """
-
-    name: str
-    version: str
-    classes: tuple[str, ...]
-    width: int
-    height: int
-    device: str
-    tracker: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, document: Any) -> ModelInfo:
-        """From the server's JSON.
-
-        Raises:
-            RemoteError: It is not what a model looks like.
-        """
-        try:
-            size = document.get("input") or {}
-            return cls(
-                name=str(document.get("name", "")),
-                version=str(document.get("version", "")),
-                classes=tuple(map(str, document["classes"])),
-                width=int(size.get("width") or 0),
-                height=int(size.get("height") or 0),
-                device=str(document.get("device", "unknown")),
-                tracker=dict(document.get("tracker") or {}),
-            )
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise RemoteError(
-                "expected a model in the server's answer; is it a motrail server?"
-            ) from None
 
 
 class Client:
@@ -127,10 +85,41 @@ class Client:
         encoding: Encoding = "jpeg",
         jpeg_quality: int = 95,
     ) -> None:
-        self._encode = encoder(encoding, jpeg_quality)
-        self._transport = HttpTransport(url, token=token, timeout=timeout, patience=patience)
+        encode = encoder(encoding, jpeg_quality)
+        self._begin(HttpTransport(url, token=token, timeout=timeout, patience=patience), encode)
+
+    @classmethod
+    def over(cls, line: Line, *, encoding: Encoding = "jpeg", jpeg_quality: int = 95) -> Self:
+        """A client that reaches its model in another way than by HTTP.
+
+        Only invocations go that way: there are frames, sessions and videos in one request, and no
+        jobs.
+
+        Args:
+            line: The way, which is closed with the client.
+            encoding: As for `Client`.
+            jpeg_quality: 1 to 100.
+
+        Raises:
+            ConfigError: There is no such encoding.
+            MissingExtraError: OpenCV is not installed.
+        """
+        client = cls.__new__(cls)
+        client._begin(line, encoder(encoding, jpeg_quality))  # noqa: SLF001
+        return client
+
+    def _begin(self, line: Line, encode: Encode) -> None:
+        self._encode = encode
+        self._transport = line
         self._open = contextlib.ExitStack()
-        self._open.callback(self._transport.close)
+        self._open.callback(line.close)
+
+    def _http(self, what: str) -> HttpTransport:
+        if isinstance(self._transport, HttpTransport):
+            return self._transport
+        raise RemoteError(
+            f"{self.url}: {what} needs a motrail server; only invocations get through here"
+        )
 
     @property
     def url(self) -> str:
@@ -153,7 +142,10 @@ class Client:
         Raises:
             RemoteError: It is not.
         """
-        self._transport.request("GET", "/ping")
+        if isinstance(self._transport, HttpTransport):
+            self._transport.request("GET", "/ping")
+        else:
+            self.model()
 
     def model(self) -> ModelInfo:
         """What the server detects with.
@@ -161,7 +153,12 @@ class Client:
         Raises:
             RemoteError: It does not say.
         """
-        return ModelInfo.of(read_json(self._transport.request("GET", "/model").body))
+        if isinstance(self._transport, HttpTransport):
+            answer = self._transport.request("GET", "/model")
+        else:
+            headers = {"Accept": _JSON} | attributes({"describe": True})
+            answer = self._transport.invoke(_JSON, b"", headers, again=True)
+        return ModelInfo.of(read_json(answer.body))
 
     @overload
     def detect(self, images: Picture) -> Detections: ...
@@ -185,10 +182,13 @@ class Client:
             DataError: A picture is none.
         """
         if isinstance(images, (bytes, np.ndarray)):
-            return self._detect(self._transport, images)
-        with self._transport.sibling() as line:
+            return self._detect(self._transport, [images])[0]
+        with contextlib.closing(self._transport.sibling()) as line:
             found = in_flight(
-                lambda image: self._detect(line, image), images, _IN_FLIGHT, line.abort
+                lambda some: self._detect(line, some),
+                images,
+                _IN_FLIGHT,
+                line.abort,
             )
             return [detections for _, detections in found]
 
@@ -207,18 +207,26 @@ class Client:
         """
         with (
             one_opencv_thread(),
-            self._transport.sibling() as line,
+            contextlib.closing(self._transport.sibling()) as line,
             contextlib.closing(ahead(frames)) as read,
             contextlib.closing(_detected(self, line, read, in_flight, fit)) as found,
         ):
             yield from found
 
-    def _detect(self, line: HttpTransport, image: Picture) -> Detections:
-        kind, body = (ANY_IMAGE, image) if isinstance(image, bytes) else self._encode(image)
-        if not body:
+    def _detect(self, line: Transport, images: Sequence[Picture]) -> list[Detections]:
+        contents = [
+            (ANY_IMAGE, image) if isinstance(image, bytes) else self._encode(image)
+            for image in images
+        ]
+        if not all(body for _, body in contents):
             raise DataError("image: expected an image file, found 0 bytes")
-        answer = line.invoke(kind, body, {"Accept": CSV}, again=True)
-        return read_detections(answer.of_type(CSV))
+        found: list[Detections] = []
+        for count in in_one(contents):
+            some = contents[len(found) : len(found) + count]
+            kind, body = some[0] if count == 1 else joined(some)
+            answer = line.invoke(kind, body, {"Accept": CSV}, again=True)
+            found += read_detections(answer.of_type(CSV), range(1, count + 1))
+        return found
 
     @contextlib.contextmanager
     def session(
@@ -249,7 +257,7 @@ class Client:
         if stride != 1:
             settings["video.stride"] = stride
         with (
-            self._transport.sibling() as line,
+            contextlib.closing(self._transport.sibling()) as line,
             Session(
                 line, self._encode, settings, stride=stride, in_flight=in_flight, fit=fit
             ) as session,
@@ -273,6 +281,9 @@ class Client:
         path = _file(video)
         headers = {"Content-Type": _kind(path), "Accept": accept}
         headers |= attributes(by_section(settings or {}))
+        if not isinstance(self._transport, HttpTransport):
+            kind = headers.pop("Content-Type")
+            return self._transport.invoke(kind, path.read_bytes(), headers, again=False).body
         return self._transport.request(
             "POST", "/invocations", path, headers, again=False, seconds=_VIDEO_SECONDS
         ).body
@@ -292,12 +303,13 @@ class Client:
         """
         from motrail.remote.saving import save
 
+        http = self._http("a drawn video")
         path = _file(video)
         headers = {"Content-Type": _kind(path), "Accept": "video/mp4"}
         headers |= attributes(by_section(settings or {}))
         save(
             Path(output),
-            lambda take: self._transport.download(
+            lambda take: http.download(
                 "/invocations",
                 take,
                 method="POST",
@@ -313,6 +325,8 @@ class Client:
         Raises:
             RemoteError: It cannot be reached.
         """
+        if not isinstance(self._transport, HttpTransport):
+            return False
         try:
             self._transport.request("GET", "/jobs?limit=1")
         except RemoteError as error:
@@ -350,6 +364,7 @@ class Client:
         """
         if (video is None) == (source is None):
             raise DataError("submit: expected either a video or a source")
+        http = self._http("a job")
         headers = {"Idempotency-Key": key or secrets.token_hex(16), "Accept": _JSON}
         body: bytes | Path
         path = "/jobs"
@@ -360,27 +375,29 @@ class Client:
         else:
             body = reference(str(source), settings or {}, outputs, webhook, name)
             headers["Content-Type"] = _JSON
-        answer = self._transport.request("POST", path, body, headers, seconds=_VIDEO_SECONDS)
-        return Job(self._transport, JobState.of(read_json(answer.body)).id)
+        answer = http.request("POST", path, body, headers, seconds=_VIDEO_SECONDS)
+        return Job(http, JobState.of(read_json(answer.body)).id)
 
     def job(self, id: str) -> Job:  # noqa: A002  (its name)
         """One that was submitted before."""
-        return Job(self._transport, id)
+        return Job(self._http("a job"), id)
 
 
 def _detected(
-    client: Client, line: HttpTransport, frames: Iterable[Frame], count: int, fit: Fit | None
+    client: Client, line: Transport, frames: Iterable[Frame], count: int, fit: Fit | None
 ) -> Generator[tuple[Frame, Detections]]:
-    def look(frame: Frame) -> Detections:
+    def look(some: Sequence[Frame]) -> list[Detections]:
         try:
+            images = [frame.image for frame in some]
             if fit is None:
-                return client._detect(line, frame.image)  # noqa: SLF001
-            sent = fit.scale(frame.image)
-            return fit.undo(client._detect(line, sent), frame.image, sent)  # noqa: SLF001
+                return client._detect(line, images)  # noqa: SLF001
+            sent = [fit.scale(image) for image in images]
+            found = client._detect(line, sent)  # noqa: SLF001
+            return [fit.undo(*each) for each in zip(found, images, sent, strict=True)]
         except RemoteError as error:
-            raise error.about(f"frame {frame.number}") from None
+            raise error.about(f"frame {some[0].number}") from None
 
-    return in_flight(look, frames, count, line.abort)
+    return in_flight(look, frames, count, line.abort, together=TOGETHER)
 
 
 def _file(video: str | os.PathLike[str]) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from motrail.remote.problems import RemoteError
 from motrail.types import Detections, SequenceTracks, Tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,9 +30,12 @@ ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 SESSION = "X-Amzn-SageMaker-Session-Id"
 NEW_SESSION = "X-Amzn-SageMaker-New-Session-Id"
 ANY_IMAGE = "application/x-image"
+ARRAY = "application/x-npy"
 CSV = "text/csv"
 _MAX_ATTRIBUTES = 1024
 _COLUMNS = 9
+_MAX_TOGETHER = 1 << 19
+"""Bytes of pictures in one request: larger ones gain nothing from company."""
 
 
 def attributes(values: Mapping[str, object]) -> dict[str, str]:
@@ -113,7 +117,38 @@ def _as_npy(image: NDArray[np.uint8]) -> tuple[str, bytes]:
     _check_picture(image)
     content = io.BytesIO()
     np.lib.format.write_array(content, np.ascontiguousarray(image), allow_pickle=False)
-    return "application/x-npy", content.getvalue()
+    return ARRAY, content.getvalue()
+
+
+def joined(contents: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]:
+    """Content type and body of one request with several pictures, as RFC 7578 puts parts together.
+
+    Args:
+        contents: Content type and bytes of each, as an encoder gives them.
+    """
+    boundary = secrets.token_hex(16)
+    parts: list[bytes] = []
+    for kind, content in contents:
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="frame"\r\n'
+        parts += [head.encode(), f"Content-Type: {kind}\r\n\r\n".encode(), content, b"\r\n"]
+    parts.append(f"--{boundary}--\r\n".encode())
+    return f"multipart/form-data; boundary={boundary}", b"".join(parts)
+
+
+def in_one(contents: Sequence[tuple[str, bytes]]) -> Iterator[int]:
+    """How many of the pictures, one after the other, go together in a request.
+
+    Args:
+        contents: Content type and bytes of each; pixels go alone.
+    """
+    count = size = 0
+    for kind, content in contents:
+        if count and (kind == ARRAY or size + len(content) > _MAX_TOGETHER):
+            yield count
+            count = size = 0
+        count, size = count + 1, size + len(content)
+    if count:
+        yield count
 
 
 def _check_picture(image: object) -> None:
@@ -124,29 +159,58 @@ def _check_picture(image: object) -> None:
         )
 
 
-def read_detections(body: bytes) -> Detections:
-    """The rows `frame,-1,x,y,w,h,score,class,-1` of one frame, as they stand in detection files.
+def read_detections(body: bytes, numbers: Sequence[int] = (1,)) -> list[Detections]:
+    """The rows `frame,-1,x,y,w,h,score,class,-1` of frames, as they stand in detection files.
+
+    Args:
+        body: The rows.
+        numbers: Of the frames that were asked about.
+
+    Returns:
+        Those of each frame.
 
     Raises:
         RemoteError: It is something else.
     """
-    table = _table(body)
-    try:
-        return Detections(_corners(table), table[:, 6], table[:, 7].astype(np.int64) - 1)
-    except DataError as error:
-        raise RemoteError(f"the server's answer is no list of detections: {error}") from None
+    found = []
+    for table in _of_frames(_table(body), numbers):
+        try:
+            found.append(Detections(_corners(table), table[:, 6], table[:, 7].astype(np.int64) - 1))
+        except DataError as error:
+            raise RemoteError(f"the server's answer is no list of detections: {error}") from None
+    return found
 
 
-def read_tracks(body: bytes) -> Tracks:
-    """The rows `frame,id,x,y,w,h,score,class,-1` of one frame, as they stand in track files.
+def read_tracks(body: bytes, numbers: Sequence[int]) -> list[Tracks]:
+    """The rows `frame,id,x,y,w,h,score,class,-1` of frames, as they stand in track files.
+
+    Args:
+        body: The rows.
+        numbers: Of the frames that were sent.
+
+    Returns:
+        Those of each frame.
 
     Raises:
         RemoteError: It is something else.
     """
-    rows = read_all_tracks(body)
-    return Tracks(
-        rows.ids, rows.boxes_xyxy, rows.scores, rows.class_ids, np.arange(len(rows), dtype=np.int64)
-    )
+    found = []
+    for table in _of_frames(_table(body), numbers):
+        try:
+            ids, classes = table[:, 1].astype(np.int64), table[:, 7].astype(np.int64) - 1
+            places = np.arange(len(table), dtype=np.int64)
+            found.append(Tracks(ids, _corners(table), table[:, 6], classes, places))
+        except DataError as error:
+            raise RemoteError(f"the server's answer is no list of tracks: {error}") from None
+    return found
+
+
+def _of_frames(table: NDArray[np.float64], numbers: Sequence[int]) -> Iterator[NDArray[np.float64]]:
+    """The rows of each frame."""
+    if not np.isin(table[:, 0], numbers).all():
+        raise RemoteError("the server's answer is about other frames than those that were sent")
+    for number in numbers:
+        yield table[table[:, 0] == number]
 
 
 def read_all_tracks(body: bytes) -> SequenceTracks:

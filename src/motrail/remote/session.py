@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Self
 from motrail.errors import DataError
 from motrail.pipeline import ahead, one_opencv_thread
 from motrail.remote.flight import in_flight
-from motrail.remote.messages import ANY_IMAGE, CSV, NEW_SESSION, SESSION, attributes, read_tracks
+from motrail.remote.messages import (
+    ANY_IMAGE,
+    CSV,
+    NEW_SESSION,
+    SESSION,
+    attributes,
+    in_one,
+    joined,
+    read_tracks,
+)
 from motrail.remote.problems import RemoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
     from motrail.types import Frame, Tracks
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,256}")
+TOGETHER = 4
+"""Frames that wait to be sent go in one request, but no more than so many."""
 
 
 class Session:
@@ -35,7 +46,7 @@ class Session:
         encode: What `motrail.remote.messages.encoder` gave.
         settings: Attributes that hold for the whole session.
         stride: By how much frame numbers grow where none is given.
-        in_flight: How many frames `stream` has under way.
+        in_flight: How many requests `stream` has under way.
         fit: Scales pictures down before they are sent; the server gives boxes in pixels of the
             pictures as they were. None sends them as they are.
 
@@ -119,26 +130,36 @@ class Session:
         number = self._next() if frame is None else frame
         if number <= self.last:
             raise DataError(f"frame: expected a number above {self.last}, found {number}")
-        tracks = self._send(image, {"frame": number})
+        (tracks,) = self._send([image], [number], {})
         self.last = number
         return tracks
 
     def stream(self, frames: Iterable[Frame]) -> Generator[tuple[Frame, Tracks]]:
         """Send frames, several of them under way at a time; each with its tracks, in order.
 
-        Frames are read and packed in threads. The server tracks them in their order, whichever
-        arrives first, so that the answers are those of `update`, one after another.
+        Frames are read and packed in threads. Those that wait when a request begins go together, at
+        most 4 of them; a camera's, which come one by one, go alone. The server tracks them in their
+        order, whichever arrives first, so that the answers are those of `update`, one after
+        another.
 
         Raises:
             RemoteError: As `update`; frames under way are given up.
         """
 
-        def send(item: tuple[int, Frame]) -> Tracks:
-            previous, frame = item
-            return self._send(frame.image, {"frame": frame.number, "previous": previous})
+        def send(items: Sequence[tuple[int, Frame]]) -> list[Tracks]:
+            pictures = [frame.image for _, frame in items]
+            numbers = [frame.number for _, frame in items]
+            return self._send(pictures, numbers, {"previous": items[0][0]})
+
+        def joins(one: tuple[int, Frame], other: tuple[int, Frame]) -> bool:
+            follows = other[1].number == one[1].number + self._stride
+            return follows and other[1].image.shape == one[1].image.shape
 
         with one_opencv_thread(), contextlib.closing(self._chained(ahead(frames))) as chained:
-            answers = in_flight(send, chained, self._in_flight, self._transport.abort)
+            answers = in_flight(
+                send, chained, self._in_flight, self._transport.abort,
+                together=TOGETHER, joins=joins,
+            )  # fmt: skip
             with contextlib.closing(answers):
                 for (_, frame), tracks in answers:
                     self.last = frame.number
@@ -157,10 +178,30 @@ class Session:
     def _next(self) -> int:
         return self.last + self._stride if self.last else 1
 
-    def _send(self, image: NDArray[np.uint8] | bytes, said: Mapping[str, object]) -> Tracks:
+    def _send(
+        self,
+        images: Sequence[NDArray[np.uint8] | bytes],
+        numbers: Sequence[int],
+        said: Mapping[str, object],
+    ) -> list[Tracks]:
+        """Send frames of one size, each by the stride after the one before."""
         if self.id is None:
             raise RemoteError("the session is not open; use it in a with block")
         said = dict(said)
+        contents = [self._packed(image, said) for image in images]
+        tracks: list[Tracks] = []
+        for count in in_one(contents):
+            done = len(tracks)
+            said["frame"] = numbers[done]
+            tracks += self._invoke(contents[done : done + count], numbers[done:][:count], said)
+            if "previous" in said:
+                said["previous"] = numbers[len(tracks) - 1]
+        return tracks
+
+    def _packed(
+        self, image: NDArray[np.uint8] | bytes, said: dict[str, object]
+    ) -> tuple[str, bytes]:
+        """Content type and bytes of a picture; notes its size in `said` where it was scaled."""
         if self._fit is not None and not isinstance(image, bytes):
             sent = self._fit.scale(image)
             if sent.shape != image.shape:
@@ -169,9 +210,18 @@ class Session:
         kind, body = (ANY_IMAGE, image) if isinstance(image, bytes) else self._encode(image)
         if not body:
             raise DataError("image: expected an image file, found 0 bytes")
-        headers = {SESSION: self.id, "Accept": CSV} | attributes(said)
+        return kind, body
+
+    def _invoke(
+        self,
+        contents: Sequence[tuple[str, bytes]],
+        numbers: Sequence[int],
+        said: Mapping[str, object],
+    ) -> list[Tracks]:
+        kind, body = contents[0] if len(contents) == 1 else joined(contents)
+        headers = {SESSION: self.id or "", "Accept": CSV} | attributes(said)
         answer = self._transport.invoke(kind, body, headers, again=False)
         try:
-            return read_tracks(answer.of_type(CSV))
+            return read_tracks(answer.of_type(CSV), numbers)
         except RemoteError as error:
-            raise RemoteError(f"frame {said['frame']}: {error}") from None
+            raise RemoteError(f"frame {numbers[0]}: {error}") from None

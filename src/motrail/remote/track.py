@@ -25,11 +25,12 @@ from motrail.types import Detections, Frame, Tracks
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from motrail.config import Settings
-    from motrail.remote.client import Client, ModelInfo
+    from motrail.remote.client import Client
     from motrail.remote.job import Job, JobState
+    from motrail.remote.model import ModelInfo
     from motrail.tracking import Summary
     from motrail.types import SequenceTracks
     from motrail.video.source import Source
@@ -153,12 +154,35 @@ def submit(path: Path, client: Client, order: Order) -> Job:
     Raises:
         RemoteError: The server refused.
     """
-    settings = {
+    return client.submit(path, settings=settings_of_videos(order))
+
+
+def settings_of_videos(order: Order) -> dict[str, dict[str, object]]:
+    """What somebody chose of what a server minds that is given a whole video."""
+    return {
         section: {key: value for key, value in values.items() if chosen is None or key in chosen}
         for section, chosen in _FOR_JOBS.items()
         if (values := order.given.get(section))
     }
-    return client.submit(path, settings=settings)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a server found in a whole video.
+
+    Attributes:
+        tracks: All of them, refined as was asked for.
+        frames: How many it looked at.
+        classes: Names of the classes.
+        device: What it ran on, for people.
+        truncated: Why the video ended early; None if it did not.
+    """
+
+    tracks: SequenceTracks
+    frames: int
+    classes: Sequence[str]
+    device: str
+    truncated: str | None = None
 
 
 def collect(
@@ -187,12 +211,40 @@ def collect(
         MotrailError: As `motrail.tracking.track_source`; nothing is left half-written.
     """
     model = client.model()
-    tracks = read_all_tracks(job.result(CSV))
+    whole = Whole(
+        read_all_tracks(job.result(CSV)),
+        state.frames,
+        model.classes,
+        f"{model.device} of {client.url}",
+        state.truncated,
+    )
+    return write_whole(whole, source, order, progress)
+
+
+def write_whole(
+    whole: Whole,
+    source: Source,
+    order: Order,
+    progress: Callable[[Summary], None] | None = None,
+) -> Summary:
+    """Write what `motrail track` would write; the video is drawn here.
+
+    Args:
+        whole: What was found.
+        source: The video that was sent.
+        order: What is to be done.
+        progress: Called after every frame.
+
+    Raises:
+        VideoError: It is that of other frames than the source has.
+        MotrailError: As `motrail.tracking.track_source`; nothing is left half-written.
+    """
     # What was refined there is not refined again.
     settings = dataclasses.replace(order.settings, refine=RefineSettings())
-    frames = ahead(source) if order.video else _numbers(source, state)
-    device = f"{model.device} of {client.url}"
-    followed = Followed(source, _seen(_paired(frames, tracks, source)), model.classes, device)
+    frames = ahead(source) if order.video else _numbers(source, whole.frames)
+    followed = Followed(
+        source, _seen(_paired(frames, whole.tracks, source)), whole.classes, whole.device
+    )
     summary = write_followed(
         followed,
         settings,
@@ -201,14 +253,14 @@ def collect(
         keep=order.keep,
         progress=progress,
     )
-    summary.truncated = summary.truncated or state.truncated
+    summary.truncated = summary.truncated or whole.truncated
     return summary
 
 
-def _numbers(source: Source, state: JobState) -> Generator[Frame]:
+def _numbers(source: Source, count: int) -> Generator[Frame]:
     """The frames that the server looked at, without pictures."""
     wanted = source.selection
-    for index in range(state.frames):
+    for index in range(count):
         yield Frame(wanted.start + index * wanted.stride, _NO_PICTURE, 0.0)
 
 
