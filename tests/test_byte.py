@@ -157,7 +157,7 @@ def test_a_step_predicts_as_often_as_it_says() -> None:
     by_three = three.update(at(120), step=3).boxes_xyxy
     # A lost track keeps its course, but not the change of its height; here there is none.
     np.testing.assert_allclose(by_one, by_three, atol=1e-4)
-    assert three._frame == one._frame
+    assert three._tracks.frame == one._tracks.frame
 
 
 def test_fast_objects_are_followed_by_their_motion() -> None:
@@ -278,7 +278,7 @@ def test_votes_stay_with_their_track() -> None:
     for _ in range(3):  # the first object leaves, and its votes with it
         tracks = tracker.update(of_class(3, 4)[np.array([1])])
     assert tracks.class_ids.tolist() == [4]
-    assert len(tracker._votes._counts) == 1
+    assert len(tracker._tracks._votes._counts) == 1
 
 
 def test_ignore_gives_the_class_of_the_detection() -> None:
@@ -430,8 +430,8 @@ def test_memory_is_flat() -> None:
         late = _memory_after(tracker, 3_000, rng)
     finally:
         tracemalloc.stop()
-    assert tracker._next_id > 500
-    assert tracker._table.shape[1] < 100
+    assert tracker._tracks._next_id > 500
+    assert len(tracker._tracks) < 100
     assert late < 1.2 * early
 
 

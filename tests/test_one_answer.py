@@ -72,8 +72,7 @@ def by_session(client: Client, clip: Clip) -> bytes:
         session._transport.invoke = note  # type: ignore[assignment,method-assign]
         for frame in source:
             session.update(frame.image, frame.number)
-        rows = b"".join(answers)  # before it is closed, which is answered, too
-    return rows
+        return b"".join(answers)  # before it is closed, which is answered, too
 
 
 def by_remote(url: str, clip: Clip, out: Path) -> bytes:

@@ -63,6 +63,7 @@ ALLOWED = {
     "motrail.report": frozenset[str](),
     "motrail.train": SCIPY | MSGSPEC | PYDANTIC | TORCH | {"cv2", "PIL"},
     "motrail.tune": SCIPY | MSGSPEC,
+    "motrail.sagemaker": SCIPY | MSGSPEC | PYDANTIC | {"av", "cv2", "PIL"},
     "motrail.batch": NUMPY | PYDANTIC | {"av", "cv2", "PIL"},
     "motrail.workers": frozenset[str](),
     "motrail.names": frozenset[str](),

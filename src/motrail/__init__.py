@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from motrail.errors import MotrailError as MotrailError
     from motrail.remote.client import Client as Client
     from motrail.track.byte import ByteTracker as ByteTracker
+    from motrail.track.steady import SteadyTracker as SteadyTracker
     from motrail.types import Detections as Detections
     from motrail.types import Frame as Frame
     from motrail.types import Tracks as Tracks
@@ -26,10 +27,19 @@ _HOMES = {
     "Detections": "motrail.types",
     "Frame": "motrail.types",
     "MotrailError": "motrail.errors",
+    "SteadyTracker": "motrail.track.steady",
     "Tracks": "motrail.types",
 }
 
-__all__ = ["ByteTracker", "Client", "Detections", "Frame", "MotrailError", "Tracks"]
+__all__ = [
+    "ByteTracker",
+    "Client",
+    "Detections",
+    "Frame",
+    "MotrailError",
+    "SteadyTracker",
+    "Tracks",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -60,6 +60,11 @@ app.command(evaluate_command, name="evaluate")
 app.command(tune_app, name="tune")
 app.command(remote_app, name="remote")
 app.command(serve_command, name="serve")
+app.command(  # by its name, for it is large and few need it
+    "motrail.cli.sagemaker:sagemaker_app",
+    name="sagemaker",
+    help="Label, train, tune and deploy at Amazon SageMaker, or rehearse it here.",
+)
 app.command(config_app, name="config")
 
 

@@ -18,6 +18,8 @@ from motrail.cli.track import PARTLY_DONE, _progress
 from motrail.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from motrail.config import Resolved, Settings
     from motrail.remote.client import Client
     from motrail.remote.messages import Encoding
@@ -57,7 +59,9 @@ class Way:
 def track_command(
     source: str,
     *,
-    url: str,
+    url: str | None = None,
+    endpoint: str | None = None,
+    rehearse: Path | None = None,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     video: Annotated[bool, Parameter(negative="--no-video")] = True,
     track: Literal["server", "client"] = "server",
@@ -87,6 +91,7 @@ def track_command(
     - `motrail remote track match.mp4 --url http://gpu:8080 -o out`
     - `motrail remote track match.mp4 --url http://gpu:8080 --track client --max-gap 20`
     - `motrail remote track night.mp4 --url https://gpu.example --token-file token.txt --job`
+    - `motrail remote track match.mp4 --endpoint parcels -o out`
 
     Parameters
     ----------
@@ -94,6 +99,11 @@ def track_command(
         A video file, a folder of images, or a quoted pattern such as 'frames/*.jpg'.
     url
         Address of the server.
+    endpoint
+        Name of an endpoint at Amazon SageMaker, in place of --url; see motrail sagemaker deploy.
+        Region and profile are settings of [sagemaker].
+    rehearse
+        Folder of a rehearsal that the endpoint is part of.
     output
         Folder for the results. [default: runs/NAME]
     video
@@ -121,42 +131,97 @@ def track_command(
     timeout
         Seconds without a sign of life after which a request is given up.
     config
-        TOML file with sections [tracker], [refine] and [video]; flags win over it.
+        TOML file with sections [tracker], [refine], [video] and [sagemaker]; flags win over it.
     as_json
         Print the summary as one JSON document.
     """
+    reach = _reach(url, endpoint, rehearse, token_file)
     resolved = resolve_settings({"tracker": tracker, "refine": refine, "video": clip}, config)
     exact = png or raw
     way = _checked(Way(track, in_flight, False if fit is None and exact else fit, job, job_after))
     sending = _sending(png=png, raw=raw, quality=jpeg_quality)
-    token = None if token_file is None else _read_token(token_file)
+    reach = dataclasses.replace(
+        reach,
+        settings=resolved.settings.sagemaker,
+        connection={**sending, "timeout": timeout},
+    )
     keep = [path for path in (config, token_file) if path is not None]
     order = _order(resolved, output, keep, video=video)
     try:
-        summary, order = _track(source, url, order, way, token=token, timeout=timeout, **sending)
+        summary, order, where = _track(source, reach, order, way)
     except MissingExtraError as error:
         if error.extra in EXTRAS:  # who lacks one of them should not be told of the other later
             raise MissingExtraError(error.package, ",".join(EXTRAS), error.cause) from error
         raise
-    _report(summary, order.settings, url, as_json=as_json)
+    _report(summary, order.settings, where, as_json=as_json)
     if summary.truncated is not None:
         print(f"{source}: partly done: {summary.truncated}", file=sys.stderr)
         return PARTLY_DONE
     return 0
 
 
-def _track(
-    source: str, url: str, order: Order, way: Way, **connection: Any
-) -> tuple[Summary, Order]:
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """Where the network is.
+
+    Attributes:
+        url: Of a server; or
+        endpoint: the name of an endpoint at SageMaker.
+        rehearse: The folder of a rehearsal.
+        token_file: With the token of a server.
+        settings: Of SageMaker.
+        connection: How frames are sent.
+    """
+
+    url: str | None
+    endpoint: str | None
+    rehearse: Path | None
+    token_file: Path | None
+    settings: Any = None
+    connection: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _reach(
+    url: str | None, endpoint: str | None, rehearse: Path | None, token_file: Path | None
+) -> Reach:
+    if (url is None) == (endpoint is None):
+        raise ConfigError("expected one of --url ADDRESS and --endpoint NAME")
+    if url is not None and rehearse is not None:
+        raise ConfigError("--rehearse: goes with --endpoint, found --url")
+    if endpoint is not None and token_file is not None:
+        raise ConfigError("--token-file: endpoints take AWS's credentials; leave it out")
+    return Reach(url, endpoint, rehearse, token_file)
+
+
+@contextlib.contextmanager
+def _client(reach: Reach) -> Iterator[Client]:
     from motrail.remote.client import Client
+
+    if reach.url is not None:
+        token = None if reach.token_file is None else _read_token(reach.token_file)
+        with Client(reach.url, token=token, **reach.connection) as client:
+            yield client
+        return
+    from motrail.cli.sagemaker.cloud import open_cloud
+    from motrail.sagemaker.invoke import open_client
+
+    sending = {key: value for key, value in reach.connection.items() if key != "timeout"}
+    with (
+        open_cloud(reach.settings, reach.rehearse) as cloud,
+        open_client(cloud, str(reach.endpoint), **sending) as client,
+    ):
+        yield client
+
+
+def _track(source: str, reach: Reach, order: Order, way: Way) -> tuple[Summary, Order, str]:
     from motrail.video.read import open_source
 
     chosen = order.settings.video
     frames = open_source(source, start=chosen.start, end=chosen.end, stride=chosen.stride)
-    with Client(url, **connection) as client:
+    with _client(reach) as client:
         if way.track == "client":
             order = _with_model(client, order)
-        return _run(Path(source), frames, client, order, way), order
+        return _run(Path(source), frames, client, order, way), order, client.url
 
 
 def _checked(way: Way) -> Way:

@@ -3,10 +3,10 @@
 Flags win over environment variables, those over the `--config` file, that over the model bundle,
 that over the defaults here. An unknown key is an error that names the nearest known one.
 
-In a TOML file the sections are `[detector]`, `[tracker]`, `[refine]`, `[video]`, `[train]` and
-`[serve]`; in the environment the same keys are `MOTRAIL_<SECTION>_<KEY>`, lists separated by
-commas. A file may also have `[search]`, ranges that settings of training are tuned in; see
-`motrail.config.ranges`.
+In a TOML file the sections are `[detector]`, `[tracker]`, `[refine]`, `[video]`, `[train]`,
+`[serve]` and `[sagemaker]`; in the environment the same keys are `MOTRAIL_<SECTION>_<KEY>`, lists
+separated by commas. A file may also have `[search]`, ranges that settings of training are tuned in;
+see `motrail.config.ranges`.
 """
 
 from motrail.config.layers import OTHER_VARIABLES as OTHER_VARIABLES
@@ -22,6 +22,7 @@ from motrail.config.ranges import Choice as Choice
 from motrail.config.ranges import Range as Range
 from motrail.config.ranges import Ranges as Ranges
 from motrail.config.ranges import search_ranges as search_ranges
+from motrail.config.sagemaker import SageMakerSettings as SageMakerSettings
 from motrail.config.sections import ClassMode as ClassMode
 from motrail.config.sections import DetectorSettings as DetectorSettings
 from motrail.config.sections import EncoderPreset as EncoderPreset

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from motrail.config.sagemaker import SageMakerSettings
 from motrail.config.sections import (
     DetectorSettings,
     RefineSettings,
@@ -25,6 +26,7 @@ class Settings:
     video: VideoSettings = field(default_factory=VideoSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
+    sagemaker: SageMakerSettings = field(default_factory=SageMakerSettings)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -34,4 +36,5 @@ SECTIONS: dict[str, type[Any]] = {
     "video": VideoSettings,
     "train": TrainSettings,
     "serve": ServeSettings,
+    "sagemaker": SageMakerSettings,
 }

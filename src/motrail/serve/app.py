@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.applications import Starlette
@@ -124,17 +123,7 @@ async def _ping(_request: Request) -> Response:
 
 async def _model(request: Request) -> Response:
     service: Service = request.app.state.service
-    model, tracker = service.model, dataclasses.asdict(service.settings.tracker)
-    return JSONResponse(
-        {
-            "name": model.name,
-            "version": model.version,
-            "classes": list(service.detector.class_names),
-            "input": {"width": model.width, "height": model.height},
-            "device": service.detector.device,
-            "tracker": {key: value for key, value in tracker.items() if value is not None},
-        }
-    )
+    return JSONResponse(service.describe())
 
 
 async def _metrics(request: Request) -> Response:

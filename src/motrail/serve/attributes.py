@@ -2,8 +2,9 @@
 
 SageMaker hands on `X-Amzn-SageMaker-Custom-Attributes` (at most 1,024 visible ASCII characters) and
 drops most others. Its content here is `key=value;key=value`: `frame`, `previous`, `step`, `close`,
-`frame_rate` for sessions, `size` of frames that were scaled down, and settings by section and name,
-such as `tracker.match_threshold=0.9` or `video.stride=2`.
+`frame_rate` for sessions, `size` of frames that were scaled down, `describe` for what `GET /model`
+would say, and settings by section and name, such as `tracker.match_threshold=0.9` or
+`video.stride=2`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 MAX_LENGTH = 1024
 SECTIONS = ("tracker", "refine", "video")
 """Whose settings a request may choose; what the network does is the operator's affair."""
-_OWN = ("frame", "previous", "step", "close", "frame_rate", "size")
+_OWN = ("frame", "previous", "step", "close", "frame_rate", "size", "describe")
 _FOR_EVERYONE = frozenset({"crf", "encoder_preset"})
 
 
@@ -40,6 +41,7 @@ class Attributes:
         frame_rate: Frames a second of the source.
         size: Width and height of the frames before they were scaled down to be sent, in pixels;
             boxes are given in these. None where they come as they are.
+        describe: Whether the model is asked for, and nothing else.
         settings: Section → key → value as text.
     """
 
@@ -49,6 +51,7 @@ class Attributes:
     close: bool = False
     frame_rate: float | None = None
     size: tuple[int, int] | None = None
+    describe: bool = False
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -80,6 +83,7 @@ def parse_attributes(header: str | None) -> Attributes:
         close=_truth(own, "close"),
         frame_rate=_rate(own),
         size=_size(own),
+        describe=_truth(own, "describe"),
         settings=_settings(found),
     )
 

@@ -78,6 +78,10 @@ async def invoke(request: Request) -> Response:
     service: Service = request.app.state.service
     attributes = parse_attributes(request.headers.get(HEADER))
     session_id = request.headers.get(SESSION_HEADER)
+    if attributes.describe:
+        if session_id is not None:
+            raise bad_request(f"{HEADER}: describe: expected no session ({SESSION_HEADER})")
+        return await _describe(request, service)
     if session_id is None and frames.is_video(request.headers.get("content-type", "")):
         return await answer_video(request, service, attributes)
     accept = answers.wanted(request.headers.get("accept"), answers.FRAME_TYPES)
@@ -88,6 +92,14 @@ async def invoke(request: Request) -> Response:
         if session_id == NEW:
             return await _new(asked)
         return await _next(asked, session_id)
+
+
+async def _describe(request: Request, service: Service) -> Response:
+    """What `GET /model` says, for who can only send invocations; the body does not matter."""
+    answers.wanted(request.headers.get("accept"), (answers.JSON,))
+    with service.memory.lent() as take:
+        await _read(request, service, take)
+    return JSONResponse(service.describe())
 
 
 async def _alone(asked: Asked) -> Response:
@@ -187,12 +199,19 @@ async def _next(asked: Asked, session_id: str) -> Response:
 
 
 async def _body(asked: Asked) -> bytes:
-    settings = asked.service.settings.serve
+    body = await _read(asked.request, asked.service, asked.take)
+    kind = frames.media_type(asked.request.headers.get("content-type", ""))
+    # Some ways here carry no empty bodies.
+    return b"" if kind == answers.JSON and body.strip() == b"{}" else body
+
+
+async def _read(request: Request, service: Service, take: Callable[[int], None]) -> bytes:
+    settings = service.settings.serve
     return await read_body(
-        asked.request,
+        request,
         limit=round(settings.max_frame_mb * MIB),
         seconds=settings.body_seconds,
-        take=asked.take,
+        take=take,
     )
 
 

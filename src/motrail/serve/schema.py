@@ -283,6 +283,7 @@ def _invocations() -> dict[str, Any]:
         "SessionTracks",
         "ManyTracks",
         "VideoTracks",
+        "Model",
     ]
     text = {"schema": {"type": "string"}}
     return {
@@ -293,7 +294,7 @@ def _invocations() -> dict[str, Any]:
             header(
                 HEADER,
                 "key=value;key=value: frame, previous, step, close, frame_rate, size, "
-                "tracker.NAME, refine.NAME, video.NAME.",
+                "describe, tracker.NAME, refine.NAME, video.NAME.",
                 ATTRIBUTES,
                 MAX_LENGTH,
             ),

@@ -104,6 +104,18 @@ class Service:
         except ConfigError as error:
             raise bad_request(f"{HEADER}: {error}", "bad_setting") from None
 
+    def describe(self) -> dict[str, Any]:
+        """What the server runs, as it is told to clients."""
+        tracker = dataclasses.asdict(self.settings.tracker)
+        return {
+            "name": self.model.name,
+            "version": self.model.version,
+            "classes": list(self.detector.class_names),
+            "input": {"width": self.model.width, "height": self.model.height},
+            "device": self.detector.device,
+            "tracker": {key: value for key, value in tracker.items() if value is not None},
+        }
+
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do something short that would hold up the others."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

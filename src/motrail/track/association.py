@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from motrail.boxes import AREA, overlapping_pairs
+from motrail.boxes import AREA, BOTTOM, TOP, overlapping_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,29 +21,34 @@ _FEW_PAIRS = 100
 
 
 # Rows of one side of an association besides those of `motrail.boxes.overlapping_pairs`; float64 of
-# shape (7, n). One array, so that picking some of the tracks or boxes is one operation.
-CLASS, WEIGHT = 5, 6
+# shape (8, n). One array, so that picking some of the tracks or boxes is one operation.
+CLASS, WEIGHT, PIXEL = 5, 6, 7
 
 
 def side(
-    boxes: NDArray[np.float64], classes: NDArray[np.int64], weights: NDArray[np.float32] | None
+    boxes: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    weights: NDArray[np.floating] | None,
+    pixel: float = 1,
 ) -> NDArray[np.float64]:
     """Make one side of an association: the tracks, or the boxes found in a frame.
 
     Right, bottom and area are counted on inclusive pixels: a box from pixel 10 to pixel 19 is 10
-    pixels wide, so 1 is added to every side. That is what the published ByteTrack does here.
+    pixels wide, so `pixel` is added to every side. That is what the published ByteTrack does here.
 
     Args:
         boxes: Left, top, right, bottom, shape (4, n).
         classes: Shape (n,).
         weights: What the IoU with these boxes is multiplied by, in [0, 1], shape (n,); None for 1.
+        pixel: 1, or 0 for boxes whose sides are what they are.
     """
-    columns = np.empty((7, boxes.shape[1]))
+    columns = np.empty((8, boxes.shape[1]))
     columns[:4] = boxes
-    columns[2:4] += 1
+    columns[2:4] += pixel
     extent = columns[2:4] - columns[:2]
     np.multiply(extent[0], extent[1], out=columns[AREA])
     columns[CLASS] = classes
+    columns[PIXEL] = pixel
     columns[WEIGHT] = 1 if weights is None else weights
     return columns
 
@@ -55,15 +60,24 @@ def match(
     *,
     weighted: bool,
     classes: bool,
+    height_weight: float = 0,
+    surprise_weight: float = 0,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Match tracks to boxes at the smallest sum of (cost − threshold).
+
+    The cost of a pair is 1 − similarity, and the similarity is the IoU, times the overlap of their
+    heights to the power of `height_weight` (what both cover of the vertical axis, divided by what
+    either covers), times the weight of the box found if `weighted`. To that comes `surprise_weight`
+    times the difference of the weights of track and box.
 
     Args:
         tracks: Made by `side`, n of them.
         found: Made by `side`, m of them.
         threshold: Largest cost of a match, in (0, 1].
-        weighted: Whether the cost is 1 − IoU · weight of the box found, or 1 − IoU.
+        weighted: Whether the weight of the box found counts.
         classes: Whether only equal classes may match.
+        height_weight: 0 or more; 0 leaves the heights out.
+        surprise_weight: 0 or more.
 
     Returns:
         Rows of `tracks` and of `found` that belong together.
@@ -73,8 +87,13 @@ def match(
         return _NONE, _NONE
     # A weight is at most 1, so the IoU alone must make up for 1 − threshold.
     rows, columns, gain = overlapping_pairs(tracks, found, min_iou=1 - threshold)
+    if height_weight:
+        gain *= _height_overlap(tracks, found, rows, columns) ** height_weight
     if weighted:
         gain *= found[WEIGHT].take(columns)
+    if surprise_weight:
+        surprise = np.abs(tracks[WEIGHT].take(rows) - found[WEIGHT].take(columns))
+        gain -= surprise_weight * surprise
     gain -= 1 - threshold
     allowed = gain > 0
     if classes:
@@ -84,6 +103,27 @@ def match(
 
 
 _NONE = np.empty(0, np.intp)
+
+
+def _height_overlap(
+    tracks: NDArray[np.float64],
+    found: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Of pairs that overlap, the height that both cover by the height that either covers.
+
+    Source: Yang et al., "Hybrid-SORT: Weak Cues Matter for Online Multi-Object Tracking", AAAI
+    2024, height-modulated IoU.
+    """
+    top, other_top = tracks[TOP].take(rows), found[TOP].take(columns)
+    # Plain, without the pixel that `side` may have added.
+    bottom = tracks[BOTTOM].take(rows) - tracks[PIXEL].take(rows)
+    other_bottom = found[BOTTOM].take(columns) - found[PIXEL].take(columns)
+    common = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
+    both = np.maximum(bottom, other_bottom) - np.minimum(top, other_top)
+    overlap: NDArray[np.float64] = np.maximum(common, 0) / both
+    return overlap
 
 
 def assign(

@@ -6,7 +6,6 @@ ECCV 2022. With the published settings the answers are those of the published co
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,23 +16,29 @@ from motrail.errors import ConfigError
 from motrail.track.association import CLASS, match, side
 from motrail.track.kalman import (
     HEIGHT,
-    POSITION,
     VELOCITY,
     BoxFilter,
     ltrb_to_xyah,
     xyah_to_ltrb,
 )
-from motrail.track.votes import Votes
-from motrail.types import Tracks
+from motrail.track.tracks import (
+    CLASS as CLASS_ROW,
+)
+from motrail.track.tracks import (
+    LAST,
+    LOST,
+    START,
+    TrackTable,
+    frames_of,
+    given_out,
+    split_by_score,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motrail.config import ClassMode
-    from motrail.types import Detections
-
-# Rows of the table of whole numbers.
-_ID, _START, _LAST, _LOST, _CLASS = range(5)
+    from motrail.types import Detections, Tracks
 
 # A tracked and a lost track that overlap more than this are the same object.
 _DUPLICATE_IOU = 0.85
@@ -113,23 +118,16 @@ class ByteTracker:
         self.match_threshold = match_threshold
         self.second_match_threshold = second_match_threshold
         self.unconfirmed_match_threshold = unconfirmed_match_threshold
-        self.lost_frames = _lost_frames(lost_frames, lost_seconds, frame_rate)
+        self.lost_frames = frames_of("lost_seconds", lost_frames, lost_seconds, frame_rate)
         self.score_fusion = score_fusion
         self.class_mode: ClassMode = class_mode
         self.min_box_area = min_box_area
         self.max_aspect_ratio = max_aspect_ratio
-        self._filter = BoxFilter()
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first, ids start from 1 again."""
-        self._frame = 0
-        self._next_id = 1
-        # One column per track: the confirmed ones first, then those seen once.
-        self._state = np.empty((5, 4, 0))
-        self._table = np.empty((5, 0), np.int64)
-        self._confirmed = 0
-        self._votes = Votes()
+        self._tracks = TrackTable(BoxFilter(), ltrb_to_xyah, xyah_to_ltrb, self.class_mode)
 
     def update(self, detections: Detections, *, step: int = 1) -> Tracks:
         """Take in the detections of the next frame and answer with the tracks seen in it.
@@ -150,51 +148,36 @@ class ByteTracker:
         """
         if step < 1:
             raise ConfigError(f"step: expected 1 or more frames, found {step}")
-        first = self._frame == 0
-        self._frame += step
+        first = self._tracks.frame == 0
+        self._tracks.frame += step
         self._predict(step)
         boxes = np.array(detections.boxes_xyxy.T, np.float64, order="C")
         track_of = np.full(len(detections), -1)
-        high, low = self._split(detections.scores, boxes)
+        high, low = split_by_score(
+            boxes, detections.scores, self.high_threshold, self.low_threshold
+        )
         unmatched = self._match_all(boxes, detections, high, low, track_of)
         matched = (track_of >= 0).nonzero()[0]
-        self._correct(track_of[matched], ltrb_to_xyah(boxes[:, matched]))
-        detection_of = np.full(self._table.shape[1], -1)
+        detection_of = np.full(len(self._tracks), -1)
         detection_of[track_of[matched]] = matched
-        if self.class_mode != "separate":
-            self._reclassify(detection_of, detections.class_ids)
+        self._tracks.see(detection_of, boxes, detections)
         born = unmatched[detections.scores[unmatched] >= self.new_track_threshold]
-        detection_of = self._renew(detection_of, born, boxes, detections.class_ids, first=first)
+        detection_of = self._renew(detection_of, born, boxes, detections, first=first)
         return self._give_out(detection_of, detections.scores)
 
     def _predict(self, step: int) -> None:
-        confirmed = self._state[:, :, : self._confirmed]
-        lost = self._table[_LOST, : self._confirmed]
+        tracks = self._tracks
+        lost = tracks.table[LOST, : tracks.confirmed]
         if step > 1:  # a lost track may have run out between the frames looked at
-            missed = self._frame - 1 - self._table[_LAST, : self._confirmed]
-            stays = (lost == 0) | (missed <= self.lost_frames)
-            if not stays.all():
-                self._keep(np.append(stays, np.ones(self._unconfirmed, np.bool_)))
-                confirmed = self._state[:, :, : self._confirmed]
-                lost = self._table[_LOST, : self._confirmed]
+            missed = tracks.missed() - 1
+            stays = (tracks.table[LOST] == 0) | (missed <= self.lost_frames)
+            stays[tracks.confirmed :] = True
+            tracks.keep(stays)
+            lost = tracks.table[LOST, : tracks.confirmed]
+        confirmed = tracks.state[:, :, : tracks.confirmed]
         confirmed[VELOCITY, HEIGHT] *= 1 - lost
         for _ in range(step):
-            self._filter.predict(confirmed)
-
-    @property
-    def _unconfirmed(self) -> int:
-        return int(self._table.shape[1]) - self._confirmed
-
-    def _split(
-        self, scores: NDArray[np.float32], boxes: NDArray[np.float64]
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        reaches = scores >= self.high_threshold
-        usable = scores > self.low_threshold
-        solid = boxes[2:] > boxes[:2]
-        if not solid.all():  # a box without area has no aspect ratio
-            reaches &= solid.all(axis=0)
-            usable &= solid.all(axis=0)
-        return reaches.nonzero()[0], (usable > reaches).nonzero()[0]
+            tracks.filter.predict(confirmed)
 
     def _match_all(
         self,
@@ -205,9 +188,9 @@ class ByteTracker:
         track_of: NDArray[np.intp],
     ) -> NDArray[np.intp]:
         """Run the three associations, note the matches in `track_of`; high boxes left over."""
-        confirmed = self._confirmed
+        confirmed = self._tracks.confirmed
         separate, weighted = self.class_mode == "separate", self.score_fusion
-        tracks = side(xyah_to_ltrb(self._state[POSITION]), self._table[_CLASS], None)
+        tracks = side(self._tracks.boxes, self._tracks.table[CLASS_ROW], None)
         found = side(boxes, detections.class_ids, detections.scores)
 
         rows, columns = match(
@@ -219,7 +202,7 @@ class ByteTracker:
         )
         track_of[high[columns]] = rows
         if len(low):
-            free = self._table[_LOST, :confirmed] == 0
+            free = self._tracks.table[LOST, :confirmed] == 0
             free[rows] = False
             tracked = free.nonzero()[0]
             rows, columns = match(
@@ -241,69 +224,33 @@ class ByteTracker:
         track_of[left[columns]] = rows + confirmed
         return left[track_of[left] < 0] if len(rows) else left
 
-    def _correct(self, tracks: NDArray[np.intp], measured: NDArray[np.float64]) -> None:
-        self._state[:, :, tracks] = self._filter.update(self._state.take(tracks, axis=2), measured)
-        self._table[_LAST, tracks] = self._frame
-
-    def _reclassify(self, detection_of: NDArray[np.intp], classes: NDArray[np.int64]) -> None:
-        tracks = (detection_of >= 0).nonzero()[0]
-        seen_as = classes[detection_of[tracks]]
-        if self.class_mode == "vote":
-            seen_as = self._votes.cast(tracks, seen_as, self._table[_CLASS, tracks])
-        self._table[_CLASS, tracks] = seen_as
-
     def _renew(
         self,
         detection_of: NDArray[np.intp],
         born: NDArray[np.intp],
         boxes: NDArray[np.float64],
-        classes: NDArray[np.int64],
+        detections: Detections,
         *,
         first: bool,
     ) -> NDArray[np.intp]:
         """Confirm, lose, forget and begin tracks; the detection of each track that is left."""
+        tracks = self._tracks
         seen = detection_of >= 0
-        table = self._table
-        table[_LOST] = ~seen
-        stays = seen | (self._frame - table[_LAST] <= self.lost_frames)
-        stays[self._confirmed :] = seen[self._confirmed :]
-        newcomers = seen[self._confirmed :].nonzero()[0] + self._confirmed
-        self._name(newcomers)
-        duplicate = self._duplicates(seen, stays, boxes[:, born], classes[born])
+        tracks.table[LOST] = ~seen
+        stays = seen | (tracks.missed() <= self.lost_frames)
+        stays[tracks.confirmed :] = seen[tracks.confirmed :]
+        tracks.name(seen[tracks.confirmed :].nonzero()[0] + tracks.confirmed)
+        classes = detections.class_ids[born]
+        duplicate = self._duplicates(seen, stays, boxes[:, born], classes)
         known = stays & ~duplicate[: len(stays)]
         born = born[~duplicate[len(stays) :]]
-        self._keep(known)
-        self._confirmed = self._table.shape[1]
-        self._begin(boxes[:, born], classes[born])
+        tracks.keep(known)
+        tracks.confirmed = len(tracks)
+        tracks.begin(boxes, detections, born)
         if first:
-            self._name(np.arange(len(born)))
-            self._confirmed = len(born)
+            tracks.name(np.arange(len(born)))
+            tracks.confirmed = len(born)
         return np.concatenate((detection_of[known], born))
-
-    def _name(self, tracks: NDArray[np.intp]) -> None:
-        self._table[_ID, tracks] = np.arange(self._next_id, self._next_id + len(tracks))
-        self._next_id += len(tracks)
-
-    def _begin(self, boxes: NDArray[np.float64], classes: NDArray[np.int64]) -> None:
-        if not boxes.shape[1]:
-            return
-        state = self._filter.initiate(ltrb_to_xyah(boxes))
-        table = np.zeros((5, len(classes)), np.int64)
-        table[_START] = table[_LAST] = self._frame
-        table[_CLASS] = classes
-        self._state = np.concatenate((self._state, state), axis=2)
-        self._table = np.concatenate((self._table, table), axis=1)
-        if self.class_mode == "vote":
-            self._votes.begin(classes)
-
-    def _keep(self, stays: NDArray[np.bool_]) -> None:
-        if stays.all():
-            return
-        self._confirmed = int(np.count_nonzero(stays[: self._confirmed]))
-        self._state = self._state[:, :, stays]
-        self._table = self._table[:, stays]
-        if self.class_mode == "vote":
-            self._votes.keep(stays)
 
     def _duplicates(
         self,
@@ -321,14 +268,14 @@ class ByteTracker:
         if not len(lost):
             return duplicate
         tracked = seen.nonzero()[0]
-        boxes = xyah_to_ltrb(self._state[POSITION])
+        table, boxes = self._tracks.table, self._tracks.boxes
         present = np.concatenate((tracked, np.arange(len(seen), len(duplicate))))
         shown = side(
             np.concatenate((boxes[:, tracked], born_boxes), axis=1),
-            np.concatenate((self._table[_CLASS, tracked], born_classes)),
+            np.concatenate((table[CLASS_ROW, tracked], born_classes)),
             None,
         )
-        hidden = side(boxes[:, lost], self._table[_CLASS, lost], None)
+        hidden = side(boxes[:, lost], table[CLASS_ROW, lost], None)
         pairs = overlapping_pairs(shown, hidden, min_iou=_DUPLICATE_IOU)
         same = pairs.iou > _DUPLICATE_IOU
         if not same.any():
@@ -337,34 +284,22 @@ class ByteTracker:
             same &= shown[CLASS].take(pairs.rows) == hidden[CLASS].take(pairs.columns)
         rows, columns = present[pairs.rows[same]], lost[pairs.columns[same]]
         life = np.zeros(len(duplicate), np.int64)
-        life[: len(seen)] = self._table[_LAST] - self._table[_START]
+        life[: len(seen)] = table[LAST] - table[START]
         older = life[rows] > life[columns]
         duplicate[columns[older]] = True
         duplicate[rows[~older]] = True
         return duplicate
 
     def _give_out(self, detection_of: NDArray[np.intp], scores: NDArray[np.float32]) -> Tracks:
-        shown = (detection_of[: self._confirmed] >= 0).nonzero()[0]
-        boxes = xyah_to_ltrb(self._state[POSITION][:, shown])
-        if self.min_box_area > 0 or self.max_aspect_ratio is not None:
-            width, height = boxes[2:] - boxes[:2]
-            limit = math.inf if self.max_aspect_ratio is None else self.max_aspect_ratio
-            passes = (width * height >= self.min_box_area) & (width <= limit * height)
-            shown, boxes = shown[passes], boxes[:, passes]
+        tracks = self._tracks
+        shown = (detection_of[: tracks.confirmed] >= 0).nonzero()[0]
         found = detection_of[shown]
-        return Tracks.trusted(
-            ids=self._table[_ID, shown],
-            boxes_xyxy=boxes.T.astype(np.float32, order="C"),
-            scores=scores[found],
-            class_ids=self._table[_CLASS, shown],
-            detection_index=found,
+        return given_out(
+            tracks,
+            shown,
+            tracks.boxes[:, shown],
+            scores[found],
+            found,
+            min_box_area=self.min_box_area,
+            max_aspect_ratio=self.max_aspect_ratio,
         )
-
-
-def _lost_frames(frames: int, seconds: float | None, frame_rate: float | None) -> int:
-    if seconds is None:
-        return frames
-    if frame_rate is None:
-        raise ConfigError("lost_seconds: needs frame_rate, the frames a second of the source")
-    # A hair more than the product, so that 0.1 s at 30 frames a second is 3 frames.
-    return int(seconds * frame_rate + 1e-6)

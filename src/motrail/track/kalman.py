@@ -6,9 +6,9 @@ four 2-state filters side by side, and those have a closed form. Everything here
 matrix is built and nothing is inverted.
 
 A state is a float64 array of shape (5, 4, n): for each of n tracks and each of the coordinates
-centre x, centre y, width / height, height (``xyah``) it holds the rows `POSITION`, `VELOCITY`
-(per frame), `VARIANCE` of the position, `COVARIANCE` of position and velocity, and
-`VELOCITY_VARIANCE`.
+centre x, centre y, width / height (``xyah``) or width (``cxcywh``), height it holds the rows
+`POSITION`, `VELOCITY` (per frame), `VARIANCE` of the position, `COVARIANCE` of position and
+velocity, and `VELOCITY_VARIANCE`.
 
 Source: Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box",
 ECCV 2022, and the noise of Wojke et al., "Simple Online and Realtime Tracking with a Deep
@@ -31,28 +31,29 @@ HEIGHT = 3
 
 @dataclass(frozen=True)
 class Noise:
-    """Variance of one kind of noise for the four coordinates of ``xyah``.
+    """Variance of one kind of noise for the four coordinates.
 
-    Centre and height have a standard deviation of `relative` × the height of the box; the aspect
-    ratio has the constant one of `aspect`.
+    They have a standard deviation of `relative` × the height of the box; the third, if it is an
+    aspect ratio, has the constant one of `aspect`.
     """
 
     relative: float
-    aspect: float
+    aspect: float | None = None
 
     def variance(self, height: NDArray[np.float64]) -> NDArray[np.float64]:
         """Variances for boxes of these heights in pixels, shape (n,) → (4, n)."""
         variance = np.empty((4, len(height)))
         variance[:] = height
         variance *= self.relative
-        variance[2] = self.aspect
+        if self.aspect is not None:
+            variance[2] = self.aspect
         variance *= variance
         return variance
 
 
 @dataclass(frozen=True)
 class BoxFilter:
-    """Constant-velocity filter over ``xyah`` boxes with ByteTrack's noise by default.
+    """Constant-velocity filter over boxes, with ByteTrack's noise for ``xyah`` by default.
 
     Attributes:
         process: How far a position drifts from constant velocity in one frame.
@@ -69,7 +70,7 @@ class BoxFilter:
     birth_velocity: Noise = Noise(10 / 160, 1e-5)
 
     def initiate(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """States of new tracks at these boxes: ``xyah`` columns (4, n) → (5, 4, n)."""
+        """States of new tracks at these boxes: columns (4, n) → (5, 4, n)."""
         state = np.zeros((5, *boxes.shape))
         state[POSITION] = boxes
         state[VARIANCE] = self.birth.variance(boxes[HEIGHT])
@@ -87,7 +88,7 @@ class BoxFilter:
         velocity_variance += velocity_noise
 
     def update(self, state: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """States (5, 4, n) corrected by measured ``xyah`` boxes (4, n) → new states (5, 4, n)."""
+        """States (5, 4, n) corrected by measured boxes (4, n) → new states (5, 4, n)."""
         position, velocity, variance, covariance, velocity_variance = state
         spread = variance + self.measurement.variance(position[HEIGHT])
         gain = variance / spread
@@ -119,4 +120,21 @@ def xyah_to_ltrb(xyah: NDArray[np.float64]) -> NDArray[np.float64]:
     boxes = np.empty_like(xyah)
     np.subtract(xyah[:2], half, out=boxes[:2])
     np.add(xyah[:2], half, out=boxes[2:])
+    return boxes
+
+
+def ltrb_to_cxcywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Columns left, top, right, bottom (4, n) → centre x, centre y, width, height."""
+    cxcywh = np.empty_like(boxes)
+    size = np.subtract(boxes[2:], boxes[:2], out=cxcywh[2:])
+    np.add(boxes[:2], size * 0.5, out=cxcywh[:2])
+    return cxcywh
+
+
+def cxcywh_to_ltrb(cxcywh: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Columns centre x, centre y, width, height (4, n) → left, top, right, bottom."""
+    half = cxcywh[2:] * 0.5
+    boxes = np.empty_like(cxcywh)
+    np.subtract(cxcywh[:2], half, out=boxes[:2])
+    np.add(cxcywh[:2], half, out=boxes[2:])
     return boxes

@@ -1,0 +1,274 @@
+"""`motrail sagemaker deploy`, and `invoke` where the group looks for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from motrail.cli.output import AsJson  # noqa: TC001  (cyclopts reads the annotations)
+from motrail.cli.sagemaker.cloud import (
+    Config,
+    Rehearse,
+    SageMakerFlags,
+    Yes,
+    confirm,
+    open_cloud,
+    sagemaker_settings,
+)
+from motrail.cli.sagemaker.deploying import deploy, read_environment, read_share
+from motrail.cli.sagemaker.invoke import invoke_command as invoke_command  # noqa: PLC0414
+from motrail.cli.sagemaker.jobs import say
+
+Name = Annotated[str, Parameter(name=("--name", "-n"))]
+Flag = Annotated[bool, Parameter(negative="")]
+Several = Annotated[tuple[str, ...], Parameter(negative="")]
+
+deploy_app = App(
+    name="deploy",
+    help="Put a model bundle behind an endpoint at Amazon SageMaker: realtime answers frame by "
+    "frame, in sessions too; serverless costs nothing while nobody asks; async takes whole videos.",
+)
+
+
+@deploy_app.command(name="realtime")
+def realtime_command(
+    bundle: str,
+    *,
+    name: Name,
+    min_instances: int = 1,
+    max_instances: int | None = None,
+    target: float = 600.0,
+    variant: Several = (),
+    capture_percent: int = 0,
+    cuda: str | None = None,
+    env: Several = (),
+    update: Flag = False,
+    dry_run: Flag = False,
+    rehearse: Rehearse = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    sagemaker: SageMakerFlags = None,
+) -> int:
+    """An endpoint that answers at once: frames, sessions, short videos; up to 25 MB and 60 s.
+
+    It costs what its instances cost from now on until it is removed. When something fails, or on
+    Ctrl-C, nothing of it is left.
+
+    For example:
+
+    - `motrail sagemaker deploy realtime model.tar.gz --name parcels`
+    - `motrail sagemaker deploy realtime model.tar.gz -n parcels --max-instances 4 --target 900`
+    - `motrail sagemaker deploy realtime old.tar.gz -n parcels --variant new.tar.gz=0.25 --update`
+    - `motrail sagemaker deploy realtime model.tar.gz -n parcels --rehearse rehearsal`
+
+    Parameters
+    ----------
+    bundle
+        A model bundle, or a name such as yolox-s.
+    name
+        Of the endpoint.
+    min_instances
+        Instances at least.
+    max_instances
+        Instances at most; more than --min-instances lets their number follow the load.
+    target
+        Requests a minute that each instance is to get.
+    variant
+        A further model and its share of the traffic, as in new.tar.gz=0.25, where the first
+        has 1; may be given several times. A session stays with its model.
+    capture_percent
+        Of the requests that are kept in S3, with their answers.
+    cuda
+        CUDA of the serving image, as in 12.4, where it is not that of motrail's own.
+    env
+        Settings of the container, as in MOTRAIL_SERVE_SESSIONS=64; may be given several times.
+    update
+        Put this model behind an endpoint that is there; the old one answers until then.
+    dry_run
+        Print the requests as JSON and send none.
+    config
+        TOML file with a section [sagemaker]; flags win over it.
+    as_json
+        Print the result as one JSON document.
+    """
+    from motrail.sagemaker.deployment import Deployment, Scaling
+
+    settings = sagemaker_settings(sagemaker, config)
+    deployment = Deployment(
+        name,
+        "realtime",
+        tuple(read_share(word) for word in (f"{bundle}=1", *variant)),
+        Scaling(min_instances, max_instances or max(min_instances, 1), target),
+        capture_percent=capture_percent,
+        environment=read_environment(env),
+        cuda=cuda,
+    )
+    return deploy(deployment, settings, rehearse, dry_run=dry_run, update=update, as_json=as_json)
+
+
+@deploy_app.command(name="serverless")
+def serverless_command(
+    bundle: str,
+    *,
+    name: Name,
+    memory: int = 4096,
+    concurrency: int = 5,
+    env: Several = (),
+    update: Flag = False,
+    dry_run: Flag = False,
+    rehearse: Rehearse = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    sagemaker: SageMakerFlags = None,
+) -> int:
+    """An endpoint without instances: frames of up to 4 MB, on CPUs, paid by the request.
+
+    It keeps no sessions: what tracks with it does that at its own side, as motrail remote track
+    --endpoint NAME --track client.
+
+    For example:
+
+    - `motrail sagemaker deploy serverless model.tar.gz --name parcels`
+    - `motrail sagemaker deploy serverless model.tar.gz -n parcels --memory 6144`
+
+    Parameters
+    ----------
+    bundle
+        A model bundle, or a name such as yolox-s.
+    name
+        Of the endpoint.
+    memory
+        In MiB, 1024 to 6144 in steps of 1024; CPUs come with it.
+    concurrency
+        Requests at a time, 1 to 200.
+    env
+        Settings of the container, as in MOTRAIL_SERVE_QUEUE=16; may be given several times.
+    update
+        Put this model behind an endpoint that is there; the old one answers until then.
+    dry_run
+        Print the requests as JSON and send none.
+    config
+        TOML file with a section [sagemaker]; flags win over it.
+    as_json
+        Print the result as one JSON document.
+    """
+    from motrail.sagemaker.deployment import Deployment
+
+    settings = sagemaker_settings(sagemaker, config)
+    deployment = Deployment(
+        name,
+        "serverless",
+        (read_share(f"{bundle}=1"),),
+        memory_mib=memory,
+        concurrency=concurrency,
+        environment=read_environment(env),
+    )
+    return deploy(deployment, settings, rehearse, dry_run=dry_run, update=update, as_json=as_json)
+
+
+@deploy_app.command(name="async")
+def async_command(
+    bundle: str,
+    *,
+    name: Name,
+    min_instances: int = 0,
+    max_instances: int = 1,
+    target: float = 2.0,
+    concurrency: int = 1,
+    timeout: int = 3600,
+    cuda: str | None = None,
+    env: Several = (),
+    update: Flag = False,
+    dry_run: Flag = False,
+    rehearse: Rehearse = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    sagemaker: SageMakerFlags = None,
+) -> int:
+    """An endpoint that takes videos of up to 1 GB through S3, for up to an hour each.
+
+    From zero instances to as many as wanted: while nothing waits, nothing is paid for, and the
+    first video waits some minutes for its instance. SNS topics of the stack are told of each end.
+
+    For example:
+
+    - `motrail sagemaker deploy async model.tar.gz --name night`
+    - `motrail sagemaker deploy async model.tar.gz -n night --max-instances 8 --concurrency 2`
+
+    Parameters
+    ----------
+    bundle
+        A model bundle, or a name such as yolox-s.
+    name
+        Of the endpoint.
+    min_instances
+        Instances at least; 0 for none while nothing waits.
+    max_instances
+        Instances at most.
+    target
+        Videos that may wait for each instance before there are more of them.
+    concurrency
+        Videos at a time on each instance.
+    timeout
+        Seconds that a video may take.
+    cuda
+        CUDA of the serving image, as in 12.4, where it is not that of motrail's own.
+    env
+        Settings of the container, as in MOTRAIL_SERVE_MAX_VIDEO_MB=512; may be given several times.
+    update
+        Put this model behind an endpoint that is there; the old one answers until then.
+    dry_run
+        Print the requests as JSON and send none.
+    config
+        TOML file with a section [sagemaker]; flags win over it.
+    as_json
+        Print the result as one JSON document.
+    """
+    from motrail.sagemaker.deployment import Deployment, Scaling
+
+    settings = sagemaker_settings(sagemaker, config)
+    deployment = Deployment(
+        name,
+        "async",
+        (read_share(f"{bundle}=1"),),
+        Scaling(min_instances, max_instances, target),
+        concurrency=concurrency,
+        seconds=timeout,
+        environment=read_environment(env),
+        cuda=cuda,
+    )
+    return deploy(deployment, settings, rehearse, dry_run=dry_run, update=update, as_json=as_json)
+
+
+@deploy_app.command(name="delete")
+def delete_command(
+    name: str,
+    *,
+    yes: Yes = False,
+    rehearse: Rehearse = None,
+    config: Config = None,
+    sagemaker: SageMakerFlags = None,
+) -> int:
+    """Remove an endpoint with its configuration, models, scaling and alarms.
+
+    What it wrote to S3 stays until motrail sagemaker cleanup.
+
+    Parameters
+    ----------
+    name
+        Of the endpoint.
+    yes
+        Do not ask.
+    config
+        TOML file with a section [sagemaker]; flags win over it.
+    """
+    from motrail.sagemaker.project import find_project
+    from motrail.sagemaker.removal import delete
+
+    settings = sagemaker_settings(sagemaker, config)
+    if not confirm(f"remove the endpoint {name}", yes=yes):
+        return 1
+    with open_cloud(settings, rehearse) as cloud:
+        delete(cloud, find_project(cloud, settings), name, say)
+    return 0

@@ -1,0 +1,1 @@
+"""Amazon SageMaker: the same work on as many machines as needed, rehearsed here beforehand."""
