@@ -8,7 +8,7 @@ OUT ?=
 PRESET ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help track test proof figures lint format bench clean
+.PHONY: help track test proof figures lint format bench images clean
 
 help:  ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -72,6 +72,9 @@ bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
 	@$(BIN)/python bench/batch.py
 	@$(BIN)/python bench/serve.py
 	@$(BIN)/python bench/remote.py
+
+images: $(VENV)/ready-dev  ## Build the containers without Docker and run them (needs root, debootstrap and buildah)
+	@$(BIN)/python containers/images.py
 
 clean:  ## Remove the virtual environment and all caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache

@@ -93,7 +93,7 @@ def draw_examples(
     """
     import cv2
 
-    from motrail.video.read import decode_image
+    from motrail.video.images import decode_image
 
     frames = [(labels, n) for labels in truth for n in sorted(labels.pictures)]
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int))
