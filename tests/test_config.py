@@ -91,7 +91,7 @@ def test_frames_asked_for_above_beat_seconds_below() -> None:
             {"tracker": {"lost_frame": 1}},
             r"\[tracker\] unknown key 'lost_frame'; did you mean 'lost_frames'\?",
         ),
-        ({"tracker": {"zzz": 1}}, "unknown key 'zzz'; known: high_threshold, "),
+        ({"tracker": {"zzz": 1}}, "unknown key 'zzz'; known: tracker, high_threshold, "),
         ({"tracker": {"lost_frames": "30"}}, r"lost_frames: .*valid integer, found '30'"),
         ({"tracker": {"lost_frames": 1.5}}, "lost_frames: .*valid integer, found 1.5"),
         ({"tracker": {"score_fusion": 1}}, "score_fusion: .*valid boolean"),

@@ -121,16 +121,23 @@ def check(tmp_path: Path) -> Callable[[Clip], int]:
     return all_equal
 
 
-def test_eight_frames(data: Path, check: Callable[[Clip], int]) -> None:
+@pytest.mark.parametrize("tracker", ["byte", "steady"])
+def test_eight_frames(data: Path, check: Callable[[Clip], int], tracker: str) -> None:
     model = str(data / "models" / "bytetrack_nano.onnx")
     video = data / "videos" / "mot17-04-8frames.mp4"
-    assert check(Clip(video, ("-m", model, "--preset", "bytetrack"), 2)) > 100
+    words = ("-m", model, "--preset", "bytetrack", "--tracker", tracker)
+    assert check(Clip(video, words, 2)) > 100
 
 
 @pytest.mark.proof
-def test_all_of_it(data: Path, check: Callable[[Clip], int], prove: Prove) -> None:
+@pytest.mark.parametrize("tracker", ["byte", "steady"])
+def test_all_of_it(data: Path, check: Callable[[Clip], int], prove: Prove, tracker: str) -> None:
     model = str(data / "models" / "yolox_nano.onnx")
-    clip = Clip(data / "videos" / "walking.mp4", ("-m", model, "--preset", "yolox"), 50)
+    clip = Clip(
+        data / "videos" / "walking.mp4",
+        ("-m", model, "--preset", "yolox", "--tracker", tracker),
+        50,
+    )
     rows = check(clip)
     assert rows > 1000
-    prove("one answer: walking.mp4 in 9 ways", "byte-equal", f"{rows} rows equal")
+    prove(f"one answer: walking.mp4 in 9 ways, {tracker}", "byte-equal", f"{rows} rows equal")

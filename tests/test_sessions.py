@@ -453,6 +453,9 @@ class TestTimes:
         session = sessions.open(ByteTracker(lost_frames=1), first=1, stride=1)
         one = Detections([[0, 0, 10, 10]], [0.9])
         none = Detections.empty()
-        numbers = [number for number, _ in session.track(1, [one, one, none, none, one])]
+        numbers = [
+            number
+            for number, _ in session.track(1, [((9, 9), d) for d in (one, one, none, none, one)])
+        ]
         assert numbers == [1, 2, 3, 4, 5]
         assert session.last == 5

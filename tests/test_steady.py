@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import configparser
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from motrail import ByteTracker, Detections, SteadyTracker
+from motrail.config import Layer, TrackerSettings, resolve
 from motrail.dataset.convert import import_labels
 from motrail.dataset.split import split_dataset
 from motrail.errors import ConfigError
@@ -19,6 +21,7 @@ from motrail.evaluate.tracked import as_labels
 from motrail.formats.mot.detections import read_detections
 from motrail.replay import replay
 from motrail.track.camera import Motion, motion_of_boxes
+from motrail.track.make import make_tracker
 from motrail.types import SequenceDetections
 
 if TYPE_CHECKING:
@@ -326,6 +329,7 @@ class TestSettings:
         ("settings", "message"),
         [
             ({"revive_match_threshold": 2}, "revive_match_threshold: expected from 0 to 1"),
+            ({"camera_motion": "wind"}, "'detections', 'given' or 'off', found 'wind'"),
             ({"revive_frames": -1}, "revive_frames: expected 0 or more, found -1"),
             ({"coast_frames": -1}, "coast_frames: expected 0 or more, found -1"),
             ({"coast_hits": 0}, "coast_hits: expected 1 or more, found 0"),
@@ -343,6 +347,41 @@ class TestSettings:
     def test_what_is_out_of_range(self, settings: dict[str, Any], message: str) -> None:
         with pytest.raises(ConfigError, match=message):
             SteadyTracker(**settings)
+
+    def test_signature_and_settings_say_the_same(self) -> None:
+        signature = inspect.signature(SteadyTracker)
+        known = dataclasses.asdict(TrackerSettings(tracker="steady"))
+        given = {name: p.default for name, p in signature.parameters.items()}
+        # None there is what the settings fill in; the size is no setting.
+        assert (given.pop("image_size"), given.pop("match_threshold")) == (None, None)
+        assert given == {name: known[name] for name in given}
+        byte = set(inspect.signature(ByteTracker).parameters)
+        assert set(known) == set(signature.parameters) - {"image_size"} | byte | {"tracker"}
+
+    def test_settings_choose_the_tracker(self) -> None:
+        byte = make_tracker(TrackerSettings(), 25)
+        assert isinstance(byte, ByteTracker)
+        assert (byte.match_threshold, byte.lost_frames) == (0.8, 30)
+        steady = make_tracker(TrackerSettings(tracker="steady", lost_seconds=2), 25, (64, 48))
+        assert isinstance(steady, SteadyTracker)
+        assert (steady.match_threshold, steady.lost_frames) == (0.9, 50)
+        assert steady.image_size == (64, 48)
+        still = make_tracker(TrackerSettings(tracker="steady", camera_motion="off"), 25)
+        assert (still.match_threshold, still.lost_frames) == (0.85, 60)
+        with pytest.raises(ConfigError, match="'given' is for Python programs"):
+            make_tracker(TrackerSettings(tracker="steady", camera_motion="given"), 25)
+        with pytest.raises(ConfigError, match="tracker: expected 'byte' or 'steady', found 'sort'"):
+            TrackerSettings(tracker="sort")  # type: ignore[arg-type]
+
+    def test_another_tracker_takes_nothing_over_from_a_lower_layer(self) -> None:
+        of_bundle = {"tracker": {"match_threshold": 0.7, "lost_frames": 9, "class_mode": "vote"}}
+        asked = {"tracker": {"tracker": "steady"}}
+        settings = resolve([Layer("flag", asked), Layer("model.json", of_bundle)]).settings.tracker
+        assert (settings.match_threshold, settings.lost_frames) == (0.9, 60)
+        assert settings.class_mode == "vote"
+        both = {"tracker": of_bundle["tracker"] | asked["tracker"]}
+        settings = resolve([Layer("flag", asked), Layer("model.json", both)]).settings.tracker
+        assert (settings.match_threshold, settings.lost_frames) == (0.7, 9)
 
     def test_a_step_of_nothing(self) -> None:
         with pytest.raises(ConfigError, match="step: expected 1 or more frames, found 0"):

@@ -317,6 +317,17 @@ class TestSpace:
         (lost,) = (d for d in space.dimensions if d.key == "lost_seconds")
         assert lost.values[lost.start] == 1.2
 
+    def test_the_settings_of_the_tracker_are_searched(self) -> None:
+        def names(settings: TrackerSettings) -> set[str]:
+            return {dimension.key for dimension in Space(settings, RefineSettings()).dimensions}
+
+        byte, steady = names(TrackerSettings()), names(TrackerSettings(tracker="steady"))
+        assert byte - steady == {"score_fusion"}
+        assert steady - byte == {
+            *("height_weight", "surprise_weight", "measurement_noise"),
+            *("revive_match_threshold", "revive_frames", "coast_frames"),
+        }
+
     def test_around_the_start(self) -> None:
         """The start, and each setting once down and once up, where there is room."""
         space = Space(TrackerSettings(), RefineSettings())

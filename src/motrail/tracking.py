@@ -248,7 +248,8 @@ def track_found(
     """Track what was detected in a source; the rest as in `track_source`."""
     from motrail.track.make import make_tracker
 
-    tracker = make_tracker(settings.tracker, found.source.frame_rate)
+    source = found.source
+    tracker = make_tracker(settings.tracker, source.frame_rate, (source.width, source.height))
     followed = Followed(
         found.source, follow(found.results, tracker), found.class_names, found.device
     )

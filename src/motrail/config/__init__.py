@@ -23,6 +23,7 @@ from motrail.config.ranges import Range as Range
 from motrail.config.ranges import Ranges as Ranges
 from motrail.config.ranges import search_ranges as search_ranges
 from motrail.config.sagemaker import SageMakerSettings as SageMakerSettings
+from motrail.config.sections import CameraMotion as CameraMotion
 from motrail.config.sections import ClassMode as ClassMode
 from motrail.config.sections import DetectorSettings as DetectorSettings
 from motrail.config.sections import EncoderPreset as EncoderPreset

@@ -26,6 +26,8 @@ OTHER_VARIABLES = {
     "MOTRAIL_SERVE_WEBHOOK_SECRET": "key that `motrail serve` signs its webhooks with",
     "MOTRAIL_TEST_DATA": "folder of the footage that the project's own tests use",
 }
+_OF_ONE_TRACKER = ("match_threshold", "lost_frames", "lost_seconds")
+"""What suits one tracker does not suit another."""
 SEARCH = "search"
 """The section of ranges, which are no settings; see `motrail.config.ranges`."""
 
@@ -112,12 +114,22 @@ def resolve(layers: Iterable[Layer]) -> Resolved:
         }:
             chosen["tracker"].pop("lost_seconds", None)
             origins["tracker", "lost_seconds"] = "default"
+        # Nor does who asks for another tracker want what suited the one of a lower layer.
+        if _other_tracker(entries, chosen["tracker"]):
+            for key in _OF_ONE_TRACKER:
+                chosen["tracker"].pop(key, None)
+                origins["tracker", key] = "default"
         for section, key, value in entries:
             origin = variable_name(section, key) if layer.origin == "environment" else layer.origin
             chosen[section][key] = checked(section, key, value, origin, text=layer.text)
             origins[section, key] = origin
     settings = Settings(**{s: SECTIONS[s](**values) for s, values in chosen.items()})
     return Resolved(settings, origins)
+
+
+def _other_tracker(entries: Iterable[tuple[str, str, Any]], chosen: Mapping[str, Any]) -> bool:
+    asked = [value for section, key, value in entries if (section, key) == ("tracker", "tracker")]
+    return bool(asked) and asked[-1] != chosen.get("tracker", "byte")
 
 
 def fields() -> Iterator[tuple[str, str, dataclasses.Field[Any]]]:

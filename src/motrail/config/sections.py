@@ -20,6 +20,8 @@ Preset = Literal[
     "yolov11",
     "rt-detr",
 ]
+TrackerName = Literal["byte", "steady"]
+CameraMotion = Literal["detections", "given", "off"]
 ClassMode = Literal["separate", "vote", "ignore"]
 EncoderPreset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"
@@ -82,15 +84,24 @@ class DetectorSettings:
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """`[tracker]`: from boxes to identities. See `motrail.ByteTracker`."""
+    """`[tracker]`: from boxes to identities.
 
+    See `motrail.ByteTracker` and `motrail.SteadyTracker`. What is left out of `match_threshold` and
+    `lost_frames` is filled in with what the tracker of that name usually has.
+    """
+
+    tracker: TrackerName = setting(
+        "byte", "byte: as published; steady: fewer lost and swapped identities (docs/steady.md)."
+    )
     high_threshold: float = setting(
         0.6, "Score from which a detection is matched first and may begin a track."
     )
     low_threshold: float = setting(0.1, "Score above which a weak detection may continue a track.")
     new_track_threshold: float = setting(0.7, "Score from which a detection begins a track.")
     match_threshold: float = setting(
-        0.8, "Largest cost of a match, 1 − IoU · score. Raise it for fast objects."
+        None,
+        "Largest cost of a match, 1 − IoU · score. Raise it for fast objects. 0.8 if unset; with "
+        "steady 0.9, or 0.85 where the camera's motion is not looked for.",
     )
     second_match_threshold: float = setting(
         0.5, "Largest cost of a match with a weak detection, 1 − IoU."
@@ -99,7 +110,9 @@ class TrackerSettings:
         0.7, "Largest cost of the second match of a new track."
     )
     lost_frames: int = setting(
-        30, "Missed frames of the source after which a track can still be found again."
+        None,
+        "Missed frames of the source after which a track can still be found again. 30 if unset, "
+        "with steady 60.",
     )
     lost_seconds: float | None = setting(None, "The same in seconds; wins over lost_frames.")
     frame_rate: float | None = setting(
@@ -113,8 +126,71 @@ class TrackerSettings:
     max_aspect_ratio: float | None = setting(
         None, "Boxes with a larger width / height are not given out."
     )
+    camera_motion: CameraMotion = setting(
+        "detections",
+        "steady: detections finds the camera's motion in what most boxes do; given (from Python "
+        "alone) takes it from you; off is for cameras that stand still.",
+    )
+    height_weight: float = setting(
+        2.0,
+        "steady: how much boxes of different height repel each other: 2 for upright people, 1 for "
+        "objects of changing shape, 0 for the overlap alone.",
+    )
+    surprise_weight: float = setting(
+        0.1, "steady: what it costs when a score is not what the last two let expect."
+    )
+    measurement_noise: float = setting(
+        0.1, "steady: how far a detector's box is off, in units of its height."
+    )
+    revive_match_threshold: float = setting(
+        0.4, "steady: largest cost of a match of a weak detection with a lost track."
+    )
+    revive_frames: int = setting(
+        10, "steady: missed frames after which a weak detection still brings a track back."
+    )
+    revive_seconds: float | None = setting(
+        None, "steady: the same in seconds; wins over revive_frames."
+    )
+    coast_frames: int = setting(
+        2, "steady: missed frames for which an object is still given out where it is expected."
+    )
+    coast_seconds: float | None = setting(
+        None, "steady: the same in seconds; wins over coast_frames."
+    )
+    coast_hits: int = setting(10, "steady: only objects that were seen so often are.")
+    inside_share: float = setting(
+        0.3, "steady: a lost track goes when less of its box than this is in the picture."
+    )
+
+    def _fill(self) -> None:
+        """What is left out depends on the tracker."""
+        if self.tracker not in get_args(TrackerName):
+            raise ConfigError(f"tracker: expected 'byte' or 'steady', found {self.tracker!r}")
+        if self.camera_motion not in get_args(CameraMotion):
+            raise ConfigError(
+                "camera_motion: expected 'detections', 'given' or 'off', found "
+                f"{self.camera_motion!r}"
+            )
+        usual: dict[str, float] = {"match_threshold": 0.8, "lost_frames": 30}
+        if self.tracker == "steady":
+            looks = self.camera_motion == "detections"
+            usual = {"match_threshold": 0.9 if looks else 0.85, "lost_frames": 60}
+        for name, value in usual.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
     def __post_init__(self) -> None:
+        self._fill()
+        within("revive_match_threshold", self.revive_match_threshold, 0, 1)
+        within("revive_frames", self.revive_frames, 0, math.inf)
+        within("revive_seconds", self.revive_seconds, 0, 1e9)
+        within("coast_frames", self.coast_frames, 0, math.inf)
+        within("coast_seconds", self.coast_seconds, 0, 1e9)
+        within("coast_hits", self.coast_hits, 1, math.inf)
+        within("height_weight", self.height_weight, 0, 100)
+        within("surprise_weight", self.surprise_weight, 0, 100)
+        within("measurement_noise", self.measurement_noise, 1e-6, 100)
+        within("inside_share", self.inside_share, 0, 1)
         within("high_threshold", self.high_threshold, 0, 1)
         within("low_threshold", self.low_threshold, 0, 1)
         if self.low_threshold > self.high_threshold:

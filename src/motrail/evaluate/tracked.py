@@ -40,7 +40,8 @@ def track_detections(
     """
     listed = truth.listed_frames()
     sparse = len(listed) < truth.length and np.isin(file.detections.frames, listed).all()
-    tracker = make_tracker(settings, truth.frame_rate)
+    size = (truth.width, truth.height) if truth.width and truth.height else None
+    tracker = make_tracker(settings, truth.frame_rate, size)
     tracks = replay(file.detections, tracker, truth.length, frames=listed if sparse else None)
     return tracks if refinement is None else refine(tracks, refinement)
 

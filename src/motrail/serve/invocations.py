@@ -267,8 +267,7 @@ async def _tell(
         results: list[tuple[int, Tracks]] = []
         if seen.frames:
             number = session.number(asked.attributes)
-            found = [detections for _, detections in seen.frames]
-            results = await asked.service.in_thread(partial(session.track, number, found))
+            results = await asked.service.in_thread(partial(session.track, number, seen.frames))
         if asked.attributes.close:
             asked.service.sessions.close(session)
     return results

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from motrail.serve.problems import Problem, bad_request, busy
+from motrail.track.steady import SteadyTracker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -142,10 +143,19 @@ class Session:
             )
         return number
 
-    def track(self, number: int, found: Iterable[Detections]) -> list[tuple[int, Tracks]]:
-        """Tell the tracker of frames; blocks, and is called by one thread at a time."""
+    def track(
+        self, number: int, found: Iterable[tuple[tuple[int, int], Detections]]
+    ) -> list[tuple[int, Tracks]]:
+        """Tell the tracker of frames; blocks, and is called by one thread at a time.
+
+        Args:
+            number: Of the first of them.
+            found: Width and height of each frame in pixels, and what is in it.
+        """
         results = []
-        for detections in found:
+        for size, detections in found:
+            if isinstance(self.tracker, SteadyTracker) and self.tracker.image_size is None:
+                self.tracker.image_size = size  # nobody knew it before the first frame
             step = number - self.last if self.last else 1
             results.append((number, self.tracker.update(detections, step=step)))
             self.last = number

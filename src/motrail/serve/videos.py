@@ -202,7 +202,7 @@ class VideoRun:
         names = self.service.detector.class_names
         with self.open() as source:
             size = (source.width, source.height)
-            tracker = make_tracker(self.settings.tracker, source.frame_rate)
+            tracker = make_tracker(self.settings.tracker, source.frame_rate, size)
             kept = KeptTracks() if self.settings.refine.active else None
             detector = VideoDetector(self.service.engine)
             with contextlib.closing(track(source, detector, tracker)) as results:

@@ -13,13 +13,11 @@ Sources of the parts: Zhang et al., "ByteTrack", ECCV 2022 (associations by scor
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from motrail.config import TrackerSettings
-from motrail.config.sections import within
 from motrail.errors import ConfigError
 from motrail.track.association import match, side
 from motrail.track.camera import motion_of_boxes
@@ -42,15 +40,11 @@ from motrail.track.tracks import (
 )
 
 if TYPE_CHECKING:
-    from typing import Literal
-
     from numpy.typing import NDArray
 
-    from motrail.config import ClassMode
+    from motrail.config import CameraMotion, ClassMode
     from motrail.track.camera import Motion
     from motrail.types import Detections, Tracks
-
-    CameraMotion = Literal["detections", "given", "off"]
 
 _LEAST_SCORE = 0.1
 """A score is not expected to fall below this."""
@@ -142,13 +136,12 @@ class SteadyTracker:
         min_box_area: float = 0,
         max_aspect_ratio: float | None = None,
     ) -> None:
-        if match_threshold is None:
-            match_threshold = 0.9 if camera_motion == "detections" else 0.85
-        TrackerSettings(  # which sees that those it has, too, are in range
+        chosen = TrackerSettings(  # which sees that all are in range
+            tracker="steady",
             high_threshold=high_threshold,
             low_threshold=low_threshold,
             new_track_threshold=new_track_threshold,
-            match_threshold=match_threshold,
+            match_threshold=match_threshold,  # type: ignore[arg-type]  # it fills that in
             second_match_threshold=second_match_threshold,
             unconfirmed_match_threshold=unconfirmed_match_threshold,
             lost_frames=lost_frames,
@@ -157,19 +150,18 @@ class SteadyTracker:
             class_mode=class_mode,
             min_box_area=min_box_area,
             max_aspect_ratio=max_aspect_ratio,
+            camera_motion=camera_motion,
+            height_weight=height_weight,
+            surprise_weight=surprise_weight,
+            measurement_noise=measurement_noise,
+            revive_match_threshold=revive_match_threshold,
+            revive_frames=revive_frames,
+            revive_seconds=revive_seconds,
+            coast_frames=coast_frames,
+            coast_seconds=coast_seconds,
+            coast_hits=coast_hits,
+            inside_share=inside_share,
         )
-        within("revive_match_threshold", revive_match_threshold, 0, 1)
-        within("revive_frames", revive_frames, 0, math.inf)
-        within("coast_frames", coast_frames, 0, math.inf)
-        within("coast_hits", coast_hits, 1, math.inf)
-        within("height_weight", height_weight, 0, 100)
-        within("surprise_weight", surprise_weight, 0, 100)
-        within("measurement_noise", measurement_noise, 1e-6, 100)
-        within("inside_share", inside_share, 0, 1)
-        if camera_motion not in ("detections", "given", "off"):
-            raise ConfigError(
-                f"camera_motion: expected 'detections', 'given' or 'off', found {camera_motion!r}"
-            )
         if image_size is not None and min(image_size) < 1:
             raise ConfigError(f"image_size: expected width and height, found {image_size}")
         self.image_size = image_size
@@ -177,7 +169,7 @@ class SteadyTracker:
         self.high_threshold = np.float32(high_threshold)
         self.low_threshold = np.float32(low_threshold)
         self.new_track_threshold = np.float32(new_track_threshold)
-        self.match_threshold = match_threshold
+        self.match_threshold = chosen.match_threshold
         self.second_match_threshold = second_match_threshold
         self.unconfirmed_match_threshold = unconfirmed_match_threshold
         self.revive_match_threshold = revive_match_threshold

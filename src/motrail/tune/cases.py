@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from motrail.tune.space import Sections
 
 
+_IN_SECONDS = ("lost_seconds", "revive_seconds", "coast_seconds")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
     """A sequence.
@@ -130,13 +133,15 @@ def check_rates(cases: Iterable[Case], base: TrackerSettings) -> None:
     Raises:
         ConfigError: A sequence has no frame rate, and `lost_seconds` is set.
     """
-    if base.lost_seconds is None or base.frame_rate is not None:
+    given = [name for name in _IN_SECONDS if getattr(base, name) is not None]
+    if not given or base.frame_rate is not None:
         return
     for case in cases:
         if not case.truth.frame_rate:
+            name = given[0]
             raise ConfigError(
-                f"lost_seconds: the frame rate of {case.name!r} is not known; set frame_rate, or "
-                "lost_frames in place of lost_seconds"
+                f"{name}: the frame rate of {case.name!r} is not known; set frame_rate, or "
+                f"{name.replace('seconds', 'frames')} in place of {name}"
             )
 
 
@@ -157,9 +162,11 @@ def evaluate_case(case: Case, settings: Sections, protocol: Protocol) -> Score:
 def fingerprint(case: Case, protocol: Protocol) -> str:
     """SHA-256 of all that a score depends on but the settings."""
     digest = hashlib.sha256(_program())
-    names = [case.file.classes, case.truth.classes, case.truth.length, case.truth.frame_rate]
+    truth = case.truth
+    names = [case.file.classes, truth.classes, truth.length, truth.frame_rate]
+    names += [truth.width, truth.height]
     digest.update(json.dumps([names, protocol.as_dict()], sort_keys=True).encode())
-    found, truth = case.file.detections, case.truth
+    found = case.file.detections
     for column in (
         *(found.frames, found.boxes_xyxy, found.scores, found.class_ids),
         *(truth.frames, truth.ids, truth.boxes_xywh, truth.class_ids, truth.ignore),

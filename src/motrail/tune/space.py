@@ -33,7 +33,15 @@ _GRIDS: dict[str, tuple[Any, ...]] = {
     "match_threshold": _steps(0.4, 1),
     "second_match_threshold": _steps(0.1, 1),
     "unconfirmed_match_threshold": _steps(0.2, 1),
-    "score_fusion": (False, True),
+}
+_OF_BYTE: dict[str, tuple[Any, ...]] = {"score_fusion": (False, True)}
+_OF_STEADY: dict[str, tuple[Any, ...]] = {
+    "height_weight": (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
+    "surprise_weight": (0.0, 0.05, 0.1, 0.15, 0.2, 0.3),
+    "measurement_noise": (0.03, 0.05, 0.07, 0.1, 0.14, 0.2),
+    "revive_match_threshold": _steps(0.1, 0.7),
+    "revive_frames": (0, 2, 5, 10, 15, 21, 30),
+    "coast_frames": (0, 1, 2, 3, 5, 8),
 }
 _ABOVE_HIGH = _steps(0, 0.4)
 """How far the score that begins a track is above `high_threshold`."""
@@ -140,8 +148,9 @@ class Space:
 
 
 def _tracker_dimensions(base: TrackerSettings) -> tuple[Dimension, ...]:
+    grids = _GRIDS | (_OF_STEADY if base.tracker == "steady" else _OF_BYTE)
     found = [
-        Dimension.around("tracker", key, grid, getattr(base, key)) for key, grid in _GRIDS.items()
+        Dimension.around("tracker", key, grid, getattr(base, key)) for key, grid in grids.items()
     ]
     # Below `high_threshold` it changes nothing: only what reaches that may begin a track.
     above = max(0.0, round(base.new_track_threshold - base.high_threshold, 6))
