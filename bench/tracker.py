@@ -1,8 +1,8 @@
-"""How long an update of the tracker takes, against the ByteTrack of roboflow's `trackers`.
+"""How long an update of our trackers takes, against the ByteTrack of roboflow's `trackers`.
 
 A crowd walks about on a screen of 1920 × 1080: 5 % of the detections are missing and 15 % have
-low scores in every frame. Both trackers get the same detections, in turn, frame by frame, so that
-a busy machine hurts both alike. The median of the frames counts.
+low scores in every frame. All trackers get the same detections, in turn, frame by frame, so that
+a busy machine hurts all alike. The median of the frames counts.
 
     python bench/tracker.py [--objects 10 50 200 1000] [--frames 150]
 """
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from motrail import ByteTracker, Detections
+from motrail import ByteTracker, Detections, SteadyTracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GOALS = {10: 1.5, 50: 4.0, 200: 8.0, 1000: 8.0}
+STEADY_GOAL = 2.5
 WARM_UP = 30
 
 
@@ -47,14 +48,15 @@ def crowd(objects: int, frames: int, seed: int = 0) -> Iterator[Detections]:
         yield Detections(boxes[seen], scores[seen])
 
 
-def race(objects: int, frames: int) -> tuple[float, float]:
-    """Median milliseconds of an update: ours, theirs."""
+def race(objects: int, frames: int) -> tuple[float, float, float]:
+    """Median milliseconds of an update: ours, theirs, our steady tracker's."""
     import supervision as sv
     from trackers import ByteTrackTracker
 
     ours = ByteTracker()
     theirs = ByteTrackTracker(track_activation_threshold=0.7, high_conf_det_threshold=0.6)
-    our_times, their_times = [], []
+    steady = SteadyTracker((1920, 1080))
+    our_times, their_times, steady_times = [], [], []
     for detections in crowd(objects, frames):
         for_them = sv.Detections(
             xyxy=detections.boxes_xyxy.copy(),
@@ -66,9 +68,14 @@ def race(objects: int, frames: int) -> tuple[float, float]:
         middle = time.perf_counter()
         theirs.update(for_them)
         end = time.perf_counter()
+        steady.update(detections)
+        steady_times.append(time.perf_counter() - end)
         our_times.append(middle - start)
         their_times.append(end - middle)
-    return median(our_times[WARM_UP:]) * 1e3, median(their_times[WARM_UP:]) * 1e3
+    ours_ms, theirs_ms, steady_ms = (
+        median(times[WARM_UP:]) * 1e3 for times in (our_times, their_times, steady_times)
+    )
+    return ours_ms, theirs_ms, steady_ms
 
 
 def main() -> None:
@@ -77,15 +84,18 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=150)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    print(f"{'objects':>8} {'motrail ms':>11} {'trackers ms':>12} {'ratio':>7} {'goal':>6}")
+    print(
+        f"{'objects':>8} {'byte ms':>9} {'trackers ms':>12} {'ratio':>7} {'goal':>6} "
+        f"{'steady ms':>10} {'of byte':>8} {'goal':>6}"
+    )
     costs = {}
     for objects in arguments.objects:
-        our_ms, their_ms = race(objects, arguments.frames)
+        our_ms, their_ms, steady_ms = race(objects, arguments.frames)
         costs[objects] = our_ms
         goal = GOALS.get(objects)
         print(
-            f"{objects:8d} {our_ms:11.3f} {their_ms:12.3f} {their_ms / our_ms:7.2f} "
-            f"{goal or '':>6}",
+            f"{objects:8d} {our_ms:9.3f} {their_ms:12.3f} {their_ms / our_ms:7.2f} {goal or '':>6} "
+            f"{steady_ms:10.3f} {steady_ms / our_ms:8.2f} {STEADY_GOAL:6.1f}",
             flush=True,
         )
     if {200, 1000} <= costs.keys():
