@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ACCOUNT = "123456789012"
 KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+NO_LOGS = CloudError("The specified log group does not exist.", code="ResourceNotFoundException")
 NOT_THERE = CloudError("Stack with id motrail does not exist", code="ValidationError")
 
 PROJECT = Project(
@@ -129,6 +130,7 @@ class Account(Fake):
         self.plant("DescribeScalableTargets", {"ScalableTargets": []})
         self.plant("DescribeAlarms", {"MetricAlarms": []})
         self.plant("DescribeLogGroups", {"logGroups": []})
+        self.plant("DescribeLogStreams", NO_LOGS)
         self.plant("DescribeStacks", NOT_THERE)
         self.plant("GetProducts", {"PriceList": []})
 

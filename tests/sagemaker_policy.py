@@ -249,7 +249,9 @@ class Permissions:
             arn = f"arn:aws:cloudformation:{where}:stack/{name}/0a1b2c3d"
             found = [f"{name}/0a1b2c3d" if name.startswith("arn:") else arn]
         elif service == "logs" and "logGroupName" in given:
-            found = [f"arn:aws:logs:{where}:log-group:{given['logGroupName']}:*"]
+            deleted = request.operation == "DeleteLogStream"
+            stream = f"log-stream:{given['logStreamName']}" if deleted else "*"
+            found = [f"arn:aws:logs:{where}:log-group:{given['logGroupName']}:{stream}"]
         elif service == "ecr" and "repositoryName" in given:
             found = [f"arn:aws:ecr:{where}:repository/{given['repositoryName']}"]
         elif service == "sns" and "TopicArn" in given:

@@ -228,6 +228,43 @@ class TestRequests:
         with pytest.raises(ConfigError, match="--job: expected up to 63 letters, digits and"):
             Order("a/b", PREFIX, kit.model)
 
+    def test_nothing_is_uploaded_for_jobs_that_cannot_be_had(
+        self, kit: Kit, tmp_path: Path
+    ) -> None:
+        cloud = fake(tmp_path)
+        bogus = SageMakerSettings(processing_instance="ml.bogus.xlarge")
+        order = Order("nov", str(kit.folder), kit.model, 2)
+        with pytest.raises(ConfigError, match=r"InstanceType: .*found 'ml\.bogus\.xlarge'"):
+            open_batch(cloud, PROJECT, bogus, order, Ears().watcher())
+        with pytest.raises(ConfigError, match="--instances: expected 1 to 100, found 0"):
+            Order("nov", str(kit.folder), kit.model, 0)
+        assert cloud.uploads == []
+
+    def test_only_what_changed_goes_up_again(self, kit: Kit, tmp_path: Path) -> None:
+        cloud = fake(tmp_path)
+        folder = tmp_path / "frames"
+        folder.mkdir()
+        for name in ("1.png", "2.png"):
+            (folder / name).write_bytes(name.encode())
+        opened(cloud, kit.model, Ears(), str(folder))
+        (folder / "2.png").write_bytes(b"3.png")  # as large as before
+        ears = Ears()
+        opened(cloud, kit.model, ears, str(folder))
+        assert ears.lines[0] == "uploading 1 of 1: 2.png"
+        ears = Ears()
+        opened(cloud, kit.model, ears, str(folder))
+        assert not any("uploading" in line for line in ears.lines)
+
+    def test_tags_that_are_no_md5_are_known_again(
+        self, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cloud = fake(tmp_path)
+        monkeypatch.setattr(cloud, "etag", lambda content: f"kms{len(content)}")
+        opened(cloud, kit.model, Ears(), str(kit.folder))
+        ears = Ears()
+        opened(cloud, kit.model, ears, str(kit.folder))
+        assert not any("uploading" in line for line in ears.lines)
+
     def test_one_video(self, kit: Kit, tmp_path: Path) -> None:
         cloud = fake(tmp_path, "long.mp4", "long.mp4.txt", "other.mp4")
         made = opened(cloud, kit.model, Ears(), f"{PREFIX}long.mp4")

@@ -136,6 +136,34 @@ def test_ended_jobs_have_records(account: Account) -> None:
     ]
 
 
+def test_what_a_job_wrote_to_its_log_goes_with_its_record(account: Account) -> None:
+    account.add(PROCESSING, "motrail-batch-1", "Completed")
+    names = [f"motrail-batch-1/algo-{host}-1795" for host in (1, 2)]
+    streams = {"logStreams": [{"logStreamName": name} for name in names]}
+    account.plant("DescribeLogStreams", streams)
+    account.plant("DeleteLogStream", {})
+    found = take_inventory(account, "motrail")
+    assert account.sent("DescribeLogStreams") == [
+        {
+            "logGroupName": "/aws/sagemaker/ProcessingJobs",
+            "logStreamNamePrefix": "motrail-batch-1/",  # and not those of motrail-batch-10
+        }
+    ]
+    assert [(t.kind, t.name) for t in found.records] == [
+        *(("log stream", name) for name in names),
+        ("record of a processing job", "motrail-batch-1"),
+    ]
+    assert remove(account, found.records, lambda _thing, _outcome: None) == []
+    assert [sent["logStreamName"] for sent in account.sent("DeleteLogStream")] == names
+
+
+def test_logs_that_nobody_may_see_are_noted(account: Account) -> None:
+    account.add(PROCESSING, "motrail-batch-1", "Completed")
+    account.plant("DescribeLogStreams", DENIED)
+    found = take_inventory(account, "motrail")
+    assert [failure.what for failure in found.failures] == ["ended jobs"]
+
+
 def test_what_cannot_be_listed_is_noted_and_the_rest_is_found(account: Account) -> None:
     account.plant("DescribeAlarms", DENIED)
     account.plant("ListModels", DENIED)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from models import spot_network
+from motrail.cli.app import run
 from motrail.cli.sagemaker import deploy as commands
 from motrail.cli.sagemaker.deploy import deploy_app
 from motrail.config import SageMakerSettings
@@ -24,6 +25,7 @@ from motrail.sagemaker.removal import DeployError, delete
 from motrail.sagemaker.request import CloudError, Request
 from motrail.sagemaker.requests.instances import has_gpu, has_local_disk
 from motrail.sagemaker.rules import check
+from motrail.sagemaker.takeback import TakeBack
 from sagemaker_endpoints import PROJECT, SETTINGS, bundle, deployment, left, nothing
 from sagemaker_jobs import KEY
 from sagemaker_rehearsing import rehearse
@@ -212,6 +214,7 @@ class TestRequests:
             ({"name": "-a"}, "--name: expected up to 63 letters"),
             ({"name": "a" * 64}, "--name: expected up to 63 letters"),
             ({"scaling": Scaling(0, 1)}, "--min-instances: expected at least 1; only async"),
+            ({"scaling": Scaling(1, 0)}, "--max-instances: expected 1 to 1000, found 0"),
             ({"scaling": Scaling(3, 2)}, "--max-instances: expected 3 to 1000, found 2"),
             ({"scaling": Scaling(1, 2, 0.0)}, "--target: expected 0.001 to 1e.06, found 0"),
             ({"capture_percent": 101}, "--capture-percent: expected 0 to 100, found 101"),
@@ -365,6 +368,22 @@ class TestDeploy:
             deploy(broken, PROJECT, SETTINGS, deployment(model), Says())
         assert nothing(cloud), left(cloud)
 
+    def test_a_second_interrupt_names_what_is_left(self) -> None:
+        said, undone = Says(), []
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt), TakeBack(said) as back:
+            back.note("config", lambda: undone.append("config"))
+            back.note("endpoint", interrupted)
+            back.note("alarm", lambda: undone.append("alarm"))
+            raise CloudError("no", code="no")
+        assert undone == ["alarm"]
+        assert list(said)[-1] == (
+            "could not be removed, see motrail sagemaker cleanup: endpoint; config"
+        )
+
     def test_a_container_that_is_ill_tells_why(
         self, cloud: CheckedRehearsal, model: Bundle
     ) -> None:
@@ -498,6 +517,13 @@ class TestCommand:
         assert "--endpoint less --track client" in capsys.readouterr().out
 
     @pytest.mark.usefixtures("call")
+    def test_no_instances_are_not_the_default(
+        self, model: Bundle, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["sagemaker", "deploy", "realtime", str(model.path), "-n", "a"]
+        assert run([*words, "--max-instances", "0"]) == 2
+        assert "--max-instances: expected 1 to 1000, found 0" in capsys.readouterr().err
+
     def test_wrong_words(self, model: Bundle) -> None:
         path = str(model.path)
         for word in (path, f"{path}=-1", f"{path}=nan", "=1"):

@@ -20,7 +20,7 @@ from motrail.remote.track import Order, track_by_frames, write_whole
 from motrail.sagemaker import endpoint_transport
 from motrail.sagemaker.endpoint import deploy
 from motrail.sagemaker.endpoint_transport import MAX_BYTES, EndpointTransport
-from motrail.sagemaker.invoke import InvokeError, open_client, submit, wait, whole_at_once
+from motrail.sagemaker.invoke import InvokeError, forget, open_client, submit, wait, whole_at_once
 from motrail.sagemaker.request import CloudError, Request
 from motrail.video.read import open_source
 from sagemaker_endpoints import PROJECT, SETTINGS, bundle, deployment, message, real
@@ -104,7 +104,10 @@ class TestEndpoints:
         wanted = order(tmp_path / "out")
         waiting = submit(kit.cloud, PROJECT, "night", kit.clip, wanted, 600)
         whole = wait(kit.cloud, waiting, "night", 600, lambda _line: None)
+        # The result was paid for: it stays until it is written here.
+        assert waiting.output in [item.uri for item in kit.cloud.objects(waiting.output)]
         write_whole(whole, open_source(str(kit.clip)), wanted)
+        forget(kit.cloud, waiting)
         assert (tmp_path / "out" / "clip.txt").read_bytes() == kit.tracks
         assert message(kit.cloud, before)["TopicArn"] == PROJECT.success_topic
         # Nothing stays in S3: neither what went there nor what came of it.

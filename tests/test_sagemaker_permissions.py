@@ -94,6 +94,9 @@ def test_the_operator_may_end_only_what_carries_the_tag(plain: Permissions) -> N
         admin.delete_alarm("a"),
         admin.endpoint_log_groups("e"),
         admin.delete_log_group("/aws/sagemaker/Endpoints/e"),
+        admin.log_streams("/aws/sagemaker/TrainingJobs", "j"),
+        admin.delete_log_stream("/aws/sagemaker/TrainingJobs", "j/algo-1-1"),
+        admin.delete_log_stream("/aws/sagemaker/ProcessingJobs", "j/algo-1-1"),
         admin.delete_objects(PROJECT.bucket, ["training/a", "models/b"]),
         admin.list_quotas(),
         admin.get_prices("eu-west-1", "ml.g6.xlarge"),
@@ -119,6 +122,7 @@ def test_what_these_commands_ask_for_is_right_and_allowed(
     "request_",
     [
         admin.delete_log_group("/aws/lambda/somebody-elses"),
+        admin.delete_log_stream("/aws/lambda/somebody-elses", "j/algo-1-1"),
         admin.delete_objects("another-bucket", ["a"]),
         admin.describe_image("another/train", "0.1.0"),
         delete_stack("another"),

@@ -9,6 +9,7 @@ import string
 
 import pytest
 
+from commands import caller
 from motrail.sagemaker.redact import RedactingFilter, has_secret, redact
 from motrail.sagemaker.request import CloudError
 
@@ -157,3 +158,23 @@ def test_a_log_line_whose_arguments_do_not_fit_is_no_leak() -> None:
     stream = io.StringIO()
     _logger(stream).warning("one %s two %s " + KEY_ID, "x")
     assert stream.getvalue().startswith("one %s two %s [access key]")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("sagemaker", "status", "--config"), ("remote", "track", "--endpoint", "eye", "--config")],
+)
+def test_the_command_line_repeats_no_secrets(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"https://b/k?X-Amz-Credential={KEY_ID}%2F2026%2Fs3&X-Amz-Signature={SIGNATURE}"
+    result = caller(capsys, *words)(url, *(["clip.mp4"] if "remote" in words else []))
+    assert result.code
+    for secret in (KEY_ID, SIGNATURE):
+        assert secret not in result.out + result.err, result
+    assert "X-Amz-Signature=[signature]" in result.err
+
+
+def test_names_of_twelve_digits_stay_in_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    result = caller(capsys, "sagemaker", "status")("--config", "202611232031.toml")
+    assert "202611232031" in result.err

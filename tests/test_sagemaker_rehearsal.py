@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from motrail.errors import ConfigError, FormatError
+from motrail.sagemaker.rehearsal import Rehearsal
 from motrail.sagemaker.request import CloudError, Request
-from motrail.sagemaker.transfer import download_folder, upload_folder
+from motrail.sagemaker.transfer import download_folder
 from sagemaker_rehearsing import (
     BUCKET,
     ask,
@@ -65,13 +66,16 @@ def _soon(look: Callable[[], Any]) -> Any:
 
 
 class TestStorage:
-    def test_folders_go_there_and_back(self, cloud: CheckedRehearsal, tmp_path: Path) -> None:
+    def test_files_go_there_and_a_folder_comes_back(
+        self, cloud: CheckedRehearsal, tmp_path: Path
+    ) -> None:
         folder = tmp_path / "here"
         (folder / "a").mkdir(parents=True)
         (folder / "a" / "ä 100%.txt").write_bytes(b"1")
         (folder / ".hidden").write_bytes(b"22")
         sizes: list[int] = []
-        assert upload_folder(cloud, folder, f"s3://{BUCKET}/up", sizes.append) == 2
+        for name in ("a/ä 100%.txt", ".hidden"):
+            cloud.upload(folder / name, f"s3://{BUCKET}/up/{name}", tell=sizes.append)
         assert sorted(sizes) == [1, 2]
         assert download_folder(cloud, f"s3://{BUCKET}/up", tmp_path / "back") == 2
         assert (tmp_path / "back" / "a" / "ä 100%.txt").read_bytes() == b"1"
@@ -148,6 +152,20 @@ class TestLife:
             assert keys(cloud, "training/kept/output/model.tar.gz")
             cut = sagemaker(cloud, "DescribeTrainingJob", TrainingJobName="cut")
             assert cut["FailureReason"] == "ClientError: The rehearsal ended before the job did"
+
+    def test_a_folder_has_one_region(self, tmp_path: Path) -> None:
+        folder = tmp_path / "c"
+        with pytest.raises(ConfigError, match="found 'us-eats-1'; did you mean 'us-east-1'"):
+            Rehearsal(folder, region="us-eats-1")
+        with Rehearsal(folder, region="us-east-1"):
+            pass
+        with Rehearsal(folder) as cloud:
+            assert cloud.region == "us-east-1"
+        message = "expected us-east-1, the region that is rehearsed in this folder, found eu-west-1"
+        with pytest.raises(ConfigError, match=message):
+            Rehearsal(folder, region="eu-west-1")
+        with Rehearsal(tmp_path / "another") as cloud:
+            assert cloud.region == "eu-west-1"
 
     def test_one_at_a_time(self, cloud: CheckedRehearsal, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="another command rehearses in this folder"):

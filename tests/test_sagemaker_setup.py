@@ -14,6 +14,7 @@ from motrail.config import SageMakerSettings
 from motrail.errors import ConfigError
 from motrail.sagemaker import setup
 from motrail.sagemaker.project import Project, find_project
+from motrail.sagemaker.redact import redact
 from motrail.sagemaker.rehearsal import Rehearsal
 from motrail.sagemaker.request import CloudError
 from motrail.sagemaker.setup import carry_out, discard, explain, plan_stack
@@ -84,10 +85,10 @@ def named(name: str) -> Project:
     ("project", "kind", "limit", "expected"),
     [
         ("motrail", "train", None, r"motrail-train-20\d{6}-\d{6}-[0-9a-f]{4}"),
-        ("motrail", "tune", None, r"motrail-tune-\d{12}-[0-9a-f]{4}"),
-        ("a" * 20, "tune", None, r"a{9}-tune-\d{12}-[0-9a-f]{4}"),
+        ("motrail", "tune", None, r"motrail-tune-\d{6}-\d{6}-[0-9a-f]{4}"),
+        ("a" * 20, "tune", None, r"a{8}-tune-\d{6}-\d{6}-[0-9a-f]{4}"),
         ("a" * 20, "deploy_x y", 63, r"a{20}-deploy-x-y-20\d{6}-\d{6}-[0-9a-f]{4}"),
-        ("a" * 20, "k" * 60, None, r"a-k+-\d{12}-[0-9a-f]{4}"),
+        ("a" * 20, "k" * 60, None, r"a-k+-\d{6}-\d{6}-[0-9a-f]{4}"),
     ],
 )
 def test_unique_names_are_valid_and_short_enough(
@@ -99,6 +100,7 @@ def test_unique_names_are_valid_and_short_enough(
     # The patterns of TrainingJobName and HyperParameterTuningJobName.
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name)
     assert named(project).unique(kind, limit) != name
+    assert redact(name) == name  # no time of day is taken for an account's number
 
 
 def test_a_stack_that_is_not_there() -> None:
@@ -324,6 +326,28 @@ def test_without_a_yes_nothing_is_made(call: Call, tmp_path: Path) -> None:
     assert call("--dry-run", "--rehearse", tmp_path / "r").code == 0
     with Rehearsal(tmp_path / "r") as rehearsal:
         assert setup.find_stack(rehearsal, "motrail") is None
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_at_the_question_leaves_no_stack(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motrail.cli.sagemaker.setup.confirm", interrupted)
+    assert call("--rehearse", tmp_path / "r").code == 130
+    with Rehearsal(tmp_path / "r") as rehearsal:
+        assert setup.find_stack(rehearsal, "motrail") is None
+
+
+def test_ctrl_c_while_the_stack_is_made_says_that_it_goes_on(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motrail.sagemaker.setup.wait_for", interrupted)
+    result = call("--yes", "--rehearse", tmp_path / "r")
+    assert result.code == 130
+    assert "CloudFormation goes on by itself; the same command shows what came of" in result.err
 
 
 def test_the_template_and_the_policy_are_printed_without_a_cloud(call: Call) -> None:

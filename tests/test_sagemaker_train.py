@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import lzma
 import shutil
 import tarfile
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from models import write_archive, write_bundle
 from motrail.errors import ConfigError, FormatError, ModelError, OutputError
-from motrail.sagemaker.datasets import check_dataset, send_dataset
+from motrail.sagemaker.datasets import check_dataset, dataset_uri, send_dataset
 from motrail.sagemaker.request import CloudError
 from motrail.sagemaker.training import MODELS, TrainingPlan, attach, train
 from motrail.sagemaker.watch import Epochs, JobError, LeftError
@@ -131,6 +133,22 @@ class TestDataset:
         for text in ("[]", '{"a": 1}', "{", '{"a": ["b"]}'):
             cloud.path(f"{DATA}.json").write_text(text)
             assert send_dataset(cloud, PROJECT, dataset, silent).uploaded == 0
+
+    def test_files_that_stay_though_they_are_none_of_it_any_more(
+        self, cloud: FakeCloud, dataset: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send_dataset(cloud, PROJECT, dataset)
+        stale = cloud.path(f"{dataset_uri(PROJECT, dataset)}/train/old/img1/000001.jpg")
+        stale.parent.mkdir(parents=True)
+        stale.touch()
+        refused = {"Errors": [{"Key": "old", "Code": "AccessDenied", "Message": "Access Denied"}]}
+        call = cloud.call
+        monkeypatch.setattr(
+            cloud, "call", lambda one: refused if one.operation == "DeleteObjects" else call(one)
+        )
+        message = "1 objects could not be deleted, the first of them old: Access Denied"
+        with pytest.raises(CloudError, match=message):
+            send_dataset(cloud, PROJECT, dataset)
 
     def test_files_do_not_change_below_a_job_that_reads_them(
         self, cloud: FakeCloud, dataset: Path
@@ -366,6 +384,51 @@ class TestWaiting:
         with pytest.raises(FormatError, match=r"output.tar.gz: expected a tar archive"):
             self.wait(cloud, tmp_path, Ears())
 
+    def test_a_damaged_archive_is_no_trouble_of_the_disk(
+        self, cloud: FakeCloud, tmp_path: Path
+    ) -> None:
+        plant_result(cloud, tmp_path, **{"log.txt": bytes(50_000)})
+        place = cloud.path("s3://motrail-bucket/training/job/output/output.tar.gz")
+        cloud.plant("DescribeTrainingJob", described("Completed", 2))
+        plain = gzip.decompress(place.read_bytes())
+        for length in (20_000, 50_000 + 1024):  # within the file, and where the next begins
+            place.write_bytes(gzip.compress(plain[:length]) + b"no gzip")
+            with pytest.raises(FormatError, match=r"output.tar.gz: expected a tar archive: "):
+                self.wait(cloud, tmp_path, Ears())
+        place.write_bytes(lzma.compress(b"no archive as SageMaker makes them"))
+        with pytest.raises(FormatError, match=r"output.tar.gz: expected a tar archive: not a gzip"):
+            self.wait(cloud, tmp_path, Ears())
+        assert not (tmp_path / "run").exists()
+
+    def test_a_full_disk_does_not_hide_where_the_model_is(
+        self, cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object, **__: object) -> None:
+            raise OutputError("run: cannot be written: the disk is full")
+
+        cloud.plant("DescribeTrainingJob", described("Completed", 2))
+        monkeypatch.setattr(cloud, "download", full)
+        ears = Ears()
+        with pytest.raises(OutputError, match="the disk is full"):
+            self.wait(cloud, tmp_path, ears)
+        assert ears.lines[-1] == (
+            "what job job made stays in S3; motrail sagemaker train --attach job brings it here, "
+            "with -o to another folder"
+        )
+
+    def test_a_network_that_fails_does_not_hide_that_the_job_goes_on(
+        self, cloud: FakeCloud, tmp_path: Path
+    ) -> None:
+        gone = CloudError("AWS cannot be reached", code="NoConnection")
+        cloud.plant("DescribeTrainingJob", described("InProgress", 1), gone)
+        ears = Ears()
+        with pytest.raises(CloudError, match="AWS cannot be reached"):
+            self.wait(cloud, tmp_path, ears)
+        assert ears.lines[-1] == (
+            "job job goes on, and costs what it costs; motrail sagemaker train --attach job waits "
+            "for it again"
+        )
+
     def test_lines_of_several_instances_say_which(self, cloud: FakeCloud, tmp_path: Path) -> None:
         streams = [{"logStreamName": f"job/algo-{n}-17"} for n in (1, 2)]
         cloud.plant("DescribeLogStreams", {"logStreams": streams})
@@ -446,6 +509,19 @@ class TestInterrupts:
             "a line",
             "— Training: Training image download completed",
         ]
+
+    def test_in_the_midst_of_making_a_job_that_nobody_waits_for(
+        self, cloud: FakeCloud, dataset: Path
+    ) -> None:
+        cloud.plant("CreateTrainingJob", self.interrupted)
+        ears = Ears()
+        plan = TrainingPlan(dataset, "yolox-nano")
+        with pytest.raises(KeyboardInterrupt):
+            train(cloud, PROJECT, settings(), plan, None, ears.watcher(), progress=silent)
+        name = cloud.asked("CreateTrainingJob")[0]["TrainingJobName"]
+        assert ears.lines[-1] == (
+            f"job {name} may have been made; motrail sagemaker train --attach {name} tells"
+        )
 
     def test_in_the_midst_of_making_the_job(
         self, cloud: FakeCloud, dataset: Path, tmp_path: Path

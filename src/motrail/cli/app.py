@@ -84,26 +84,39 @@ def run(arguments: Sequence[str]) -> int:
             return _report("interrupted; nothing was left half-written", INTERRUPTED)
         if debug:
             raise
-        return _explain(error)
+        return _explain(error, at_aws=_is_at_aws(words))
     finally:
         interrupts.let_go()
 
 
-def _explain(error: Exception) -> int:
+def _is_at_aws(words: Sequence[str]) -> bool:
+    return words[:1] == ["sagemaker"] or any(word.startswith("--endpoint") for word in words)
+
+
+def _explain(error: Exception, *, at_aws: bool) -> int:
+    if isinstance(error, OSError):
+        _drop_stdout()
+    if isinstance(error, BrokenPipeError):
+        return 1  # who read our output has gone
+    message, code = _message(error)
+    if at_aws:  # what was given may be a signed URL, or a key in the wrong place
+        from motrail.sagemaker.redact import without_secrets
+
+        message = without_secrets(message)
+    return _report(message, code)
+
+
+def _message(error: Exception) -> tuple[str, int]:
     match error:
         case CycloptsError():
             command = " ".join(["motrail", *(error.command_chain or ())])
-            return _report(f"{str(error).rstrip('.?')}; see {command} --help", 2)
+            return f"{str(error).rstrip('.?')}; see {command} --help", 2
         case MotrailError():
-            return _report(str(error), error.exit_code)
-        case BrokenPipeError():
-            _drop_stdout()  # who read our output has gone
-            return 1
+            return str(error), error.exit_code
         case OSError():
-            _drop_stdout()
-            return _report(str(output_error(error.filename or "standard output", error)), 1)
+            return str(output_error(error.filename or "standard output", error)), 1
         case _:
-            return _report(f"{type(error).__name__}: {error} (add --debug to see where)", 1)
+            return f"{type(error).__name__}: {error} (add --debug to see where)", 1
 
 
 def _report(message: str, code: int) -> int:

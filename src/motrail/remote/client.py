@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import mimetypes
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
-from urllib.parse import quote
 
 import numpy as np
 
-from motrail.errors import DataError, VideoError
+from motrail.errors import DataError
 from motrail.pipeline import ahead, one_opencv_thread
 from motrail.remote.flight import in_flight
-from motrail.remote.job import Job, JobState, reference, upload
+from motrail.remote.job import Job, submit
 from motrail.remote.messages import (
     ANY_IMAGE,
     CSV,
@@ -30,6 +27,7 @@ from motrail.remote.model import ModelInfo
 from motrail.remote.problems import RemoteError
 from motrail.remote.session import TOGETHER, Session
 from motrail.remote.transport import HttpTransport
+from motrail.remote.video_file import VIDEO_SECONDS, media_type, video_file
 
 if TYPE_CHECKING:
     import os
@@ -48,9 +46,6 @@ if TYPE_CHECKING:
 
 _JSON = "application/json"
 _IN_FLIGHT = 4
-_LONGEST_NAME = 100
-_VIDEO_SECONDS = 4000.0
-"""The longest a server may work on a video by default, and a little."""
 
 
 class Client:
@@ -278,14 +273,14 @@ class Client:
             RemoteError: The server refused, or the video is too large for it; see `submit`.
             VideoError: There is no such file.
         """
-        path = _file(video)
-        headers = {"Content-Type": _kind(path), "Accept": accept}
+        path = video_file(video)
+        headers = {"Content-Type": media_type(path), "Accept": accept}
         headers |= attributes(by_section(settings or {}))
         if not isinstance(self._transport, HttpTransport):
             kind = headers.pop("Content-Type")
             return self._transport.invoke(kind, path.read_bytes(), headers, again=False).body
         return self._transport.request(
-            "POST", "/invocations", path, headers, again=False, seconds=_VIDEO_SECONDS
+            "POST", "/invocations", path, headers, again=False, seconds=VIDEO_SECONDS
         ).body
 
     def annotate(
@@ -304,8 +299,8 @@ class Client:
         from motrail.remote.saving import save
 
         http = self._http("a drawn video")
-        path = _file(video)
-        headers = {"Content-Type": _kind(path), "Accept": "video/mp4"}
+        path = video_file(video)
+        headers = {"Content-Type": media_type(path), "Accept": "video/mp4"}
         headers |= attributes(by_section(settings or {}))
         save(
             Path(output),
@@ -315,7 +310,7 @@ class Client:
                 method="POST",
                 body=path,
                 headers=headers,
-                seconds=_VIDEO_SECONDS,
+                seconds=VIDEO_SECONDS,
             ),
         )
 
@@ -365,18 +360,8 @@ class Client:
         if (video is None) == (source is None):
             raise DataError("submit: expected either a video or a source")
         http = self._http("a job")
-        headers = {"Idempotency-Key": key or secrets.token_hex(16), "Accept": _JSON}
-        body: bytes | Path
-        path = "/jobs"
-        if video is not None:
-            body = _file(video)
-            path += f"?name={quote(name or body.stem[:_LONGEST_NAME], safe='')}"
-            headers |= upload(settings or {}, outputs, webhook) | {"Content-Type": _kind(body)}
-        else:
-            body = reference(str(source), settings or {}, outputs, webhook, name)
-            headers["Content-Type"] = _JSON
-        answer = http.request("POST", path, body, headers, seconds=_VIDEO_SECONDS)
-        return Job(http, JobState.of(read_json(answer.body)).id)
+        what = str(source) if video is None else video_file(video)
+        return submit(http, what, settings or {}, outputs, webhook, name, key)
 
     def job(self, id: str) -> Job:  # noqa: A002  (its name)
         """One that was submitted before."""
@@ -398,15 +383,3 @@ def _detected(
             raise error.about(f"frame {some[0].number}") from None
 
     return in_flight(look, frames, count, line.abort, together=TOGETHER)
-
-
-def _file(video: str | os.PathLike[str]) -> Path:
-    path = Path(video)
-    if not path.is_file():
-        raise VideoError(f"{path}: expected a video file, found none")
-    return path
-
-
-def _kind(path: Path) -> str:
-    kind = mimetypes.guess_type(path.name)[0] or ""
-    return kind if kind.startswith("video/") else "application/octet-stream"

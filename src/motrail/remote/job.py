@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from motrail.remote.messages import CSV, attributes, by_section, read_json
 from motrail.remote.problems import RemoteError
+from motrail.remote.video_file import VIDEO_SECONDS, media_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from motrail.remote.transport import HttpTransport
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 WEBHOOK = "X-Motrail-Webhook"
 OUTPUTS = "X-Motrail-Outputs"
+_JSON = "application/json"
+_LONGEST_NAME = 100
 _FIRST_LOOK = 0.1  # seconds, half as long again with each further look
 _LONGEST_LOOK = 2.0
 _OVER = ("done", "failed", "cancelled")
@@ -158,7 +163,44 @@ class Job:
         self._transport.request("DELETE", f"/jobs/{self.id}")
 
 
-def upload(settings: Sections, outputs: Sequence[str], webhook: str | None) -> dict[str, str]:
+def submit(
+    http: HttpTransport,
+    what: Path | str,
+    settings: Sections,
+    outputs: Sequence[str],
+    webhook: str | None,
+    name: str | None,
+    key: str | None,
+) -> Job:
+    """Make a job of a video.
+
+    Args:
+        http: How requests get there.
+        what: A file here, which is uploaded; or as text a file there or an http(s) address.
+        settings: By section and name.
+        outputs: `csv`, and `mp4` for the video drawn.
+        webhook: Address that is told when it is over.
+        name: What to call it there; that of the file if left out.
+        key: The same key gives the same job; a new one if left out.
+
+    Raises:
+        RemoteError: The server refused, or takes no jobs.
+    """
+    headers = {"Idempotency-Key": key or secrets.token_hex(16), "Accept": _JSON}
+    body: bytes | Path
+    path = "/jobs"
+    if isinstance(what, Path):
+        body = what
+        path += f"?name={quote(name or what.stem[:_LONGEST_NAME], safe='')}"
+        headers |= _upload(settings, outputs, webhook) | {"Content-Type": media_type(what)}
+    else:
+        body = _reference(what, settings, outputs, webhook, name)
+        headers["Content-Type"] = _JSON
+    answer = http.request("POST", path, body, headers, seconds=VIDEO_SECONDS)
+    return Job(http, JobState.of(read_json(answer.body)).id)
+
+
+def _upload(settings: Sections, outputs: Sequence[str], webhook: str | None) -> dict[str, str]:
     """The headers of a job whose video is the body."""
     headers = attributes(by_section(settings))
     if tuple(outputs) != ("csv",):
@@ -168,7 +210,7 @@ def upload(settings: Sections, outputs: Sequence[str], webhook: str | None) -> d
     return headers
 
 
-def reference(
+def _reference(
     source: str,
     settings: Sections,
     outputs: Sequence[str],

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Literal
 from motrail.batch.find import VIDEO_ENDINGS
 from motrail.errors import ConfigError
 from motrail.names import IMAGE_SUFFIXES
+from motrail.sagemaker.datasets import digest_of, is_same, read_record, write_record
 from motrail.sagemaker.transfer import safe_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
-    from motrail.sagemaker.request import ObjectInfo
+    from motrail.sagemaker.request import Cloud, ObjectInfo
 
 Way = Literal["videos", "detect"]
 MAX_INSTANCES = 100
@@ -83,6 +85,45 @@ class Footage:
     def manifest(self) -> list[object]:
         """As SageMaker takes it: a prefix, and what is below."""
         return [{"prefix": self.prefix}, *self.names]
+
+
+def send_footage(cloud: Cloud, source: Path, prefix: str, say: Callable[[str], None]) -> None:
+    """Copy a folder or a file to S3, as far as its content is not there; hidden files stay here.
+
+    Args:
+        cloud: Where to.
+        source: The folder or file.
+        prefix: `s3://bucket/…/`, with the slash.
+        say: Told of each file.
+
+    Raises:
+        ConfigError: There is neither.
+        CloudError: S3 refused.
+    """
+    files = _files(source)
+    there = {item.uri: item for item in cloud.objects(prefix)}
+    record = prefix.rstrip("/")
+    known = read_record(cloud, f"{record}.json")
+    digests = {name: digest_of(file) for name, file in files.items()}
+    todo = [n for n in files if not is_same(digests[n], there.get(prefix + n), known.get(n))]
+    for number, name in enumerate(todo, start=1):
+        say(f"uploading {number} of {len(todo)}: {name}")
+        cloud.upload(files[name], prefix + name)
+    if todo or not known:
+        write_record(cloud, record, digests)
+
+
+def _files(source: Path) -> dict[str, Path]:
+    if source.is_file():
+        return {source.name: source}
+    if not source.is_dir():
+        raise ConfigError(f"{source}: expected s3://bucket/prefix, a folder or a video")
+    found = ((path.relative_to(source), path) for path in sorted(source.rglob("*")))
+    return {
+        name.as_posix(): path
+        for name, path in found
+        if path.is_file() and not any(part.startswith(".") for part in name.parts)
+    }
 
 
 def find_footage(objects: Iterable[ObjectInfo], prefix: str) -> Footage:

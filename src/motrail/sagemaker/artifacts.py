@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 import tarfile
 import tempfile
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from motrail.detect.bundle import read_bundle
 from motrail.errors import FormatError
@@ -123,7 +125,7 @@ def _extract(archive: Path, folder: Path, uri: str) -> list[str]:
     names: list[str] = []
     left = _MAX_EXTRACTED
     try:
-        with tarfile.open(archive, "r:*") as tar:
+        with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 if not member.isreg():
                     continue
@@ -135,10 +137,19 @@ def _extract(archive: Path, folder: Path, uri: str) -> list[str]:
                 if stream is None or str(place) == "model.tar.gz":
                     continue
                 target = folder / place
-                with writing(target):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(stream.read())
+                _save(stream, target)
                 names.append(str(place))
-    except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError, zlib.error) as error:
         raise FormatError(uri, f"expected a tar archive: {error}") from error
     return sorted(names)
+
+
+def _save(stream: IO[bytes], target: Path) -> None:
+    """Write a member of an archive, which may be too large for memory."""
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            try:
+                shutil.copyfileobj(stream, file)
+            except gzip.BadGzipFile as error:  # an OSError, and no trouble of the disk's
+                raise tarfile.ReadError(str(error)) from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from motrail.batch.find import VIDEO_ENDINGS
 from motrail.errors import ConfigError
-from motrail.sagemaker.archive import deal, find_footage, stem
+from motrail.sagemaker.archive import MAX_INSTANCES, deal, find_footage, send_footage, stem
 from motrail.sagemaker.deployment import pack
 from motrail.sagemaker.ledger import (
     fetch,
@@ -28,6 +28,7 @@ from motrail.sagemaker.redact import redact
 from motrail.sagemaker.removal import remove_object
 from motrail.sagemaker.request import CloudError, split_uri
 from motrail.sagemaker.requests import processing
+from motrail.sagemaker.rules import check
 from motrail.sagemaker.takeback import is_missing
 from motrail.sagemaker.watch import JobLog, Task, wait_for
 
@@ -75,6 +76,8 @@ class Order:
                 "--job: expected up to 63 letters, digits and single hyphens between them, found "
                 f"{self.name!r}"
             )
+        if not 1 <= self.instances <= MAX_INSTANCES:
+            raise ConfigError(f"--instances: expected 1 to {MAX_INSTANCES}, found {self.instances}")
 
 
 @dataclass
@@ -125,9 +128,11 @@ def open_batch(
         ConfigError: There is no footage, or it cannot be dealt.
         CloudError: AWS refused.
     """
+    _check_order(project, settings, order)
     prefix = order.source.rstrip("/") + "/"
     if not order.source.startswith("s3://"):
-        prefix = _upload(cloud, project, order, watcher)
+        prefix = project.uri("batch", order.name, "input") + "/"
+        send_footage(cloud, Path(order.source), prefix, watcher.say)
     split_uri(prefix)
     alone = PurePosixPath(order.source).suffix.lower() in VIDEO_ENDINGS
     if order.source.startswith("s3://") and alone:  # one video
@@ -146,27 +151,20 @@ def open_batch(
     return Batch(cloud, project, settings, order, watcher, footage, dealt)
 
 
-def _upload(cloud: Cloud, project: Project, order: Order, watcher: Watcher) -> str:
-    """Copy a folder or a file to S3, what is there already excepted; gives the prefix."""
-    path, prefix = Path(order.source), project.uri("batch", order.name, "input") + "/"
-    if path.is_file():
-        files = [(path, path.name)]
-    elif path.is_dir():
-        files = [
-            (file, file.relative_to(path).as_posix())
-            for file in sorted(path.rglob("*"))
-            if file.is_file()
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        ]
-    else:
-        raise ConfigError(f"{order.source}: expected s3://bucket/prefix, a folder or a video")
-    there = {item.uri: item.size for item in cloud.objects(prefix)}
-    todo = [(file, name) for file, name in files
-            if there.get(prefix + name) != file.stat().st_size]  # fmt: skip
-    for number, (file, name) in enumerate(todo, start=1):
-        watcher.say(f"uploading {number} of {len(todo)}: {name}")
-        cloud.upload(file, prefix + name)
-    return prefix
+def _check_order(project: Project, settings: SageMakerSettings, order: Order) -> None:
+    """See that the jobs can be had, before anything is uploaded for them."""
+    place = project.uri("batch", order.name)
+    job = processing.Job(
+        name=project.unique("batch-associate"),
+        step="associate",
+        videos=place,
+        model=place,
+        output=place,
+        instances=order.instances,
+        volume_gib=settings.volume_gib,
+        arguments=order.arguments,
+    )
+    check(processing.create_job(project, settings, job, {"batch": order.name}))
 
 
 def dry_run(batch: Batch) -> list[Request]:

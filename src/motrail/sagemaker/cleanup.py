@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from motrail.sagemaker.inventory import ENDED, gone
 from motrail.sagemaker.leftovers import Failure, noting
+from motrail.sagemaker.removal import all_or_error
 from motrail.sagemaker.request import CloudError, split_uri
 from motrail.sagemaker.requests.admin import (
     ENDPOINT,
@@ -126,24 +127,8 @@ def empty_bucket(cloud: Cloud, bucket: str, tell: Callable[[str, int], None] | N
     for start in range(0, len(keys), _AT_ONCE):
         if tell is not None:
             tell("deleting objects", len(keys) - start)
-        _all_or_error(cloud.call(delete_objects(bucket, keys[start : start + _AT_ONCE])))
+        all_or_error(cloud.call(delete_objects(bucket, keys[start : start + _AT_ONCE])))
     return len(keys)
-
-
-def _all_or_error(answer: dict[str, object]) -> None:
-    """See that S3 deleted all of a batch; it answers so also when it deleted none.
-
-    Raises:
-        CloudError: It did not.
-    """
-    errors = answer.get("Errors")
-    if isinstance(errors, list) and errors:
-        first = errors[0]
-        raise CloudError(
-            f"{len(errors)} objects could not be deleted, the first of them {first.get('Key')}: "
-            f"{first.get('Message')}",
-            code=str(first.get("Code", "Unknown")),
-        )
 
 
 def remove_stack(cloud: Cloud, found: Inventory, tell: Callable[[Event], None]) -> list[Failure]:
@@ -190,4 +175,4 @@ def _delete_versions(cloud: Cloud, bucket: str) -> None:
         ]
         if not found:
             return
-        _all_or_error(cloud.call(delete_versions(bucket, found[:_AT_ONCE])))
+        all_or_error(cloud.call(delete_versions(bucket, found[:_AT_ONCE])))

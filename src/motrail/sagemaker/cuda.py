@@ -75,21 +75,3 @@ def machine_image(cuda: tuple[int, int] = SERVING_CUDA) -> MachineImage:
 def runs(image: MachineImage, cuda: tuple[int, int]) -> bool:
     """Whether a container with this CUDA runs on the machine image."""
     return image.cuda[0] == cuda[0] and image.cuda[1] >= cuda[1]
-
-
-def check_pair(ami: str, cuda: tuple[int, int]) -> None:
-    """See that an `InferenceAmiVersion` and the CUDA of an image fit.
-
-    Raises:
-        ConfigError: They do not, or there is no such machine image.
-    """
-    found = [item for item in MACHINE_IMAGES if item.name == ami]
-    if not found:
-        known = ", ".join(item.name for item in MACHINE_IMAGES)
-        raise ConfigError(f"InferenceAmiVersion: expected one of {known}, found {ami!r}")
-    if not runs(found[0], cuda):
-        major, minor = found[0].cuda
-        raise ConfigError(
-            f"InferenceAmiVersion {ami}: has CUDA {major}.{minor}, and the image needs "
-            f"{cuda[0]}.{cuda[1]}; expected {machine_image(cuda).name}"
-        )

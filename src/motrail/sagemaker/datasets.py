@@ -16,7 +16,9 @@ from motrail.dataset.check.run import check
 from motrail.dataset.folder import open_dataset
 from motrail.dataset.footage import silent
 from motrail.errors import ConfigError, FormatError
-from motrail.sagemaker.request import CloudError, Request, split_uri
+from motrail.sagemaker.removal import all_or_error
+from motrail.sagemaker.request import CloudError, split_uri
+from motrail.sagemaker.requests.admin import delete_objects
 from motrail.sagemaker.requests.training import describe_training_job, list_running_training_jobs
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Sent(NamedTuple):
     removed: int
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """What a file's content was when it was uploaded, and what S3 called that."""
 
     digest: str
@@ -108,20 +110,20 @@ def send_dataset(cloud: Cloud, project: Project, folder: Path, progress: Progres
     """
     uri = dataset_uri(project, folder)
     files = dict(_files(folder))
-    known = _read_record(cloud, f"{uri}.json")
+    known = read_record(cloud, f"{uri}.json")
     there = {item.uri.removeprefix(f"{uri}/"): item for item in cloud.objects(f"{uri}/")}
     digests = {}
     for done, (name, path) in enumerate(files.items(), start=1):
-        digests[name] = _digest(path)
+        digests[name] = digest_of(path)
         progress("looking for what changed", done, len(files))
-    changed = [n for n in files if not _same(digests[n], there.get(n), known.get(n))]
+    changed = [n for n in files if not is_same(digests[n], there.get(n), known.get(n))]
     stale = sorted(there.keys() - files.keys())
     if stale or any(name in there for name in changed):
         _refuse_while_read(cloud, uri)
     upload_files(cloud, {f"{uri}/{name}": files[name] for name in changed}, progress)
     _delete(cloud, [there[name] for name in stale])
     if changed or stale or not known:
-        _write_record(cloud, uri, digests)
+        write_record(cloud, uri, digests)
     return Sent(uri, len(files), len(changed), len(stale))
 
 
@@ -139,25 +141,32 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield name.as_posix(), path
 
 
-def _same(digest: str, there: ObjectInfo | None, known: _Known | None) -> bool:
+def is_same(digest: str, there: ObjectInfo | None, known: Known | None) -> bool:
     """Whether S3 has the content: by its tag, which for small plain files is the MD5 itself."""
     if there is None:
         return False
     return there.etag == digest or known == (digest, there.etag)
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """MD5 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _read_record(cloud: Cloud, uri: str) -> dict[str, _Known]:
+def read_record(cloud: Cloud, uri: str) -> dict[str, Known]:
+    """What `write_record` kept, by name; nothing where there is none that makes sense.
+
+    Args:
+        cloud: Where.
+        uri: Of the record itself.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record.json"
         try:
             cloud.download(uri, path)
             content = json.loads(path.read_bytes())
-            return {name: _Known(*map(str, one)) for name, one in content.items()}
+            return {name: Known(*map(str, one)) for name, one in content.items()}
         except CloudError as error:
             if error.code not in ("NoSuchKey", "404"):
                 raise
@@ -166,7 +175,14 @@ def _read_record(cloud: Cloud, uri: str) -> dict[str, _Known]:
     return {}
 
 
-def _write_record(cloud: Cloud, uri: str, digests: Mapping[str, str]) -> None:
+def write_record(cloud: Cloud, uri: str, digests: Mapping[str, str]) -> None:
+    """Keep beside the prefix `uri` what was uploaded below it, as `<uri>.json`.
+
+    Args:
+        cloud: Where.
+        uri: The prefix, without a slash at its end.
+        digests: Of each file's content, by its name below the prefix.
+    """
     tags = {item.uri.removeprefix(f"{uri}/"): item.etag for item in cloud.objects(f"{uri}/")}
     content = {name: [digest, tags.get(name, "")] for name, digest in digests.items()}
     with tempfile.TemporaryDirectory() as folder:
@@ -224,6 +240,4 @@ def upload_files(cloud: Cloud, files: Mapping[str, Path], progress: Progress) ->
 def _delete(cloud: Cloud, items: list[ObjectInfo]) -> None:
     for start in range(0, len(items), _DELETE_AT_ONCE):
         places = [split_uri(item.uri) for item in items[start : start + _DELETE_AT_ONCE]]
-        keys = [{"Key": key} for _, key in places]
-        parameters = {"Bucket": places[0][0], "Delete": {"Objects": keys, "Quiet": True}}
-        cloud.call(Request("s3", "DeleteObjects", parameters))
+        all_or_error(cloud.call(delete_objects(places[0][0], [key for _, key in places])))

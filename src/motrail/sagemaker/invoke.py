@@ -154,7 +154,7 @@ def submit(
 
 
 def wait(cloud: Cloud, waiting: Waiting, name: str, seconds: int, say: Say) -> Whole:
-    """Wait for the result, and take it and the uploaded video out of S3.
+    """Wait for the result; it stays in S3 until `forget`, as writing it here may fail.
 
     Raises:
         InvokeError: It failed, with the container's own words; or there is no result in the time
@@ -163,12 +163,10 @@ def wait(cloud: Cloud, waiting: Waiting, name: str, seconds: int, say: Say) -> W
     looks = round((_WAITING_SECONDS + seconds) / _LOOK_SECONDS)
     for _ in range(looks):
         if _is_there(cloud, waiting.output):
-            whole = _whole(_read(cloud, waiting.output), name)
-            _clear(cloud, waiting.output, waiting.input)
-            return whole
+            return _whole(_read(cloud, waiting.output), name)
         if waiting.failure and _is_there(cloud, waiting.failure):
             said = _read(cloud, waiting.failure).decode("utf-8", "replace")
-            _clear(cloud, waiting.failure, waiting.input)
+            forget(cloud, waiting)
             raise InvokeError(f"endpoint {name}: {_reason(said)}")
         cloud.sleep(_LOOK_SECONDS)
     say(f"the result will be at {waiting.output}")
@@ -185,8 +183,13 @@ def _read(cloud: Cloud, uri: str) -> bytes:
     return body
 
 
-def _clear(cloud: Cloud, *uris: str) -> None:
-    for uri in uris:
+def forget(cloud: Cloud, waiting: Waiting) -> None:
+    """Take the uploaded video, and what came of it, out of S3.
+
+    Raises:
+        CloudError: It was refused.
+    """
+    for uri in filter(None, (waiting.output, waiting.failure, waiting.input)):
         remove_object(cloud, uri)
 
 

@@ -32,7 +32,7 @@ from motrail.sagemaker.requests.labeling import (
 from motrail.sagemaker.rules import check as check_request
 from motrail.sagemaker.rules.labeling import check_audit
 from motrail.sagemaker.transfer import download_folder, safe_key
-from motrail.sagemaker.watch import JobError, Task, failed, look, wait_for
+from motrail.sagemaker.watch import JobError, Task, bringing, failed, look, start, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -142,14 +142,15 @@ def label(
         )
         found = Labelled(job, prepared.kind, prepared.sequences, prepared.frames)
         if output is None:
-            cloud.call(request)
+            start(cloud, task_of(job), watcher, request)
             return found
         if simulate is not None:
             cloud.call(request)
             simulate(job, start_of(folder, work / "mirror"))
         create = request if simulate is None else None
         answer = _wait(cloud, project, job, watcher, prepared, create)
-        summary = collect(cloud, project, answer, output, work, progress=progress)
+        with bringing(task_of(job), watcher):
+            summary = collect(cloud, project, answer, output, work, progress=progress)
         return Labelled(job, found.kind, found.sequences, found.frames, summary)
 
 
@@ -169,7 +170,8 @@ def go_on(
         if simulate is not None:
             _simulate(cloud, project, job, simulate, work)
         answer = _wait(cloud, project, job, watcher)
-        summary = collect(cloud, project, answer, output, work, progress=progress)
+        with bringing(task_of(job), watcher):
+            summary = collect(cloud, project, answer, output, work, progress=progress)
     return Labelled(job, None, summary.sequences, summary.frames, summary)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from motrail.sagemaker.inventory import (
     ENDED,
     Item,
+    gone,
     owned,
     project_alarms,
     running_states,
@@ -26,12 +27,14 @@ from motrail.sagemaker.requests.admin import (
     Kind,
     delete_alarm,
     delete_log_group,
+    delete_log_stream,
     delete_scaling_policy,
     deregister_scaling,
     describe_job,
     end,
     endpoint_log_groups,
     forget,
+    log_streams,
     scaling_policies,
 )
 from motrail.sagemaker.setup import find_stack
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
 RECORDED = tuple(sorted(ENDED - {"DeleteFailed"}))
 """States of jobs whose record can be deleted."""
+RECORD = "record"
+"""So begins the kind of a thing that is the record of a job."""
 _SHORTEST = 8
 """Where a name has little room, so much of the project's stands in it at least."""
 
@@ -101,7 +106,7 @@ class Inventory:
     Attributes:
         things: What costs something or belongs to it, in the order of removal.
         logs: What endpoints wrote; it goes after them, as they write to their end.
-        records: Ended jobs, of which SageMaker keeps a record that costs nothing.
+        records: Ended jobs, of which SageMaker keeps a record that costs nothing, and their logs.
         bucket: The stack's bucket, if there is one.
         results: What lies in it.
         stack_id: The stack's ARN, if there is one.
@@ -192,7 +197,7 @@ def _running(cloud: Cloud, project: str, kind: Kind) -> Iterator[Thing]:
 
 
 def list_records(cloud: Cloud, project: str) -> Iterator[Thing]:
-    """Ended jobs whose record can be deleted.
+    """Ended jobs whose record can be deleted, each after what it wrote to its log.
 
     Only those whose name begins like the project's are looked at: an account keeps records of all
     that it ever did, and each costs a call.
@@ -203,8 +208,21 @@ def list_records(cloud: Cloud, project: str) -> Iterator[Thing]:
     for kind in JOBS:
         if kind.forget is not None:
             for item in owned(cloud, project, kind, RECORDED, part=project[:_SHORTEST]):
-                title = f"record of a {kind.title}"
+                yield from _log_streams(cloud, kind, item.name)
+                title = f"{RECORD} of a {kind.title}"
                 yield Thing(title, item.name, forget(kind, item.name))
+
+
+def _log_streams(cloud: Cloud, kind: Kind, job: str) -> Iterator[Thing]:
+    if kind.logs is None:
+        return
+    try:
+        for stream in cloud.pages(log_streams(kind.logs, job), "logStreams"):
+            name = str(stream["logStreamName"])
+            yield Thing("log stream", name, delete_log_stream(kind.logs, name))
+    except CloudError as error:
+        if not gone(error):  # no job of the account has ever written a log
+            raise
 
 
 def _stack(cloud: Cloud, project: str, found: Inventory) -> None:

@@ -95,7 +95,7 @@ class Project:
         long = f"{self.name}-{kind}-{now:%Y%m%d-%H%M%S}-{unlike}"
         if len(long) <= room:
             return long
-        end = f"-{now:%y%m%d%H%M%S}-{unlike}"
+        end = f"-{now:%y%m%d-%H%M%S}-{unlike}"  # twelve digits on end look like an account
         start = f"{self.name}-{kind}"
         if len(start) + len(end) > room:  # the kind says more than the project
             start = f"{self.name[: max(room - len(end) - len(kind) - 1, 1)].rstrip('-')}-{kind}"

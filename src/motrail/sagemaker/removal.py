@@ -12,7 +12,7 @@ from motrail.sagemaker.requests import scaling
 from motrail.sagemaker.takeback import is_missing, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from motrail.sagemaker.project import Project
     from motrail.sagemaker.request import Cloud
@@ -136,3 +136,19 @@ def remove_endpoint(cloud: Cloud, name: str, say: Say) -> None:
 def remove_object(cloud: Cloud, uri: str) -> None:
     """Remove an object of a bucket."""
     remove(cloud, requests.delete_object(*split_uri(uri)))
+
+
+def all_or_error(answer: Mapping[str, object]) -> None:
+    """See that S3 deleted all of a batch; it answers so also when it deleted none.
+
+    Raises:
+        CloudError: It did not; the message names the first that is left.
+    """
+    errors = answer.get("Errors")
+    if isinstance(errors, list) and errors:
+        first = errors[0]
+        raise CloudError(
+            f"{len(errors)} objects could not be deleted, the first of them {first.get('Key')}: "
+            f"{first.get('Message')}",
+            code=str(first.get("Code", "Unknown")),
+        )

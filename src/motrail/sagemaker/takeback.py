@@ -73,10 +73,16 @@ class TakeBack:
             return
         self._say("taking back what was made")
         left = []
-        for what, undo in reversed(self._steps):
-            try:
-                undo()
-            except MotrailError as problem:
-                left.append(f"{what} ({problem})")
-        if left:
-            self._say("could not be removed, see motrail sagemaker cleanup: " + "; ".join(left))
+        try:
+            while self._steps:
+                what, undo = self._steps[-1]
+                try:
+                    undo()
+                except MotrailError as problem:
+                    left.append(f"{what} ({problem})")
+                self._steps.pop()
+        finally:
+            # One more Ctrl-C, say: what it cost nobody time to name is not left unsaid.
+            left += [what for what, _ in reversed(self._steps)]
+            if left:
+                self._say("could not be removed, see motrail sagemaker cleanup: " + "; ".join(left))

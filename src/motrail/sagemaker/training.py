@@ -22,7 +22,16 @@ from motrail.sagemaker.requests.training import (
     instance_types,
     stop_training_job,
 )
-from motrail.sagemaker.watch import TRAINING_LOGS, JobLog, Task, failed, wait_for, why
+from motrail.sagemaker.watch import (
+    TRAINING_LOGS,
+    JobLog,
+    Task,
+    bringing,
+    failed,
+    start,
+    wait_for,
+    why,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -190,7 +199,7 @@ def train(
     check_quotas(cloud, settings, order.instances)
     watcher.say(send_plan(cloud, project, plan, order, progress))
     if output is None:
-        cloud.call(request)
+        start(cloud, task_of(order.name), watcher, request)
         return Trained(order.name)
     return _result(cloud, order.name, output, watcher, request)
 
@@ -229,8 +238,9 @@ def _result(
     task = task_of(job)
     log = JobLog(cloud, TRAINING_LOGS, f"{job}/")
     answer = wait_for(cloud, task, watcher, create=create, log=log)
-    if answer[task.status] == "Completed":
-        return collect(cloud, answer, output)
-    if answer[task.status] == "Stopped" and has_artifact(cloud, answer):
-        return dataclasses.replace(collect(cloud, answer, output), stopped=why(answer, task))
+    with bringing(task, watcher):
+        if answer[task.status] == "Completed":
+            return collect(cloud, answer, output)
+        if answer[task.status] == "Stopped" and has_artifact(cloud, answer):
+            return dataclasses.replace(collect(cloud, answer, output), stopped=why(answer, task))
     raise failed(answer, task)

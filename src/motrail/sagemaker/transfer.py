@@ -1,46 +1,16 @@
-"""Folders to S3 and back."""
+"""What lies in S3, as a folder here."""
 
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from motrail.errors import ConfigError
 from motrail.outputs import WholeFolder, writing
 from motrail.sagemaker.redact import redact
-from motrail.sagemaker.request import CloudError, split_uri
+from motrail.sagemaker.request import CloudError
 
 if TYPE_CHECKING:
     from motrail.sagemaker.request import Cloud, Tell
-
-
-def upload_folder(cloud: Cloud, folder: Path, uri: str, tell: Tell | None = None) -> int:
-    """Copy all files below `folder` to keys below `uri`, in the order of their names.
-
-    Links to files are followed, links to folders are not; hidden files go too.
-
-    Args:
-        cloud: Where to.
-        folder: Where from.
-        uri: `s3://bucket/prefix`; a slash at its end makes no difference.
-        tell: Hears how many more bytes went over.
-
-    Returns:
-        How many files.
-
-    Raises:
-        ConfigError: There is no such folder, or it holds no file.
-        CloudError: It was refused.
-    """
-    split_uri(uri)
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: expected a folder to upload, found none")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    if not files:
-        raise ConfigError(f"{folder}: expected files to upload, found none")
-    for path in files:
-        cloud.upload(path, f"{uri.rstrip('/')}/{path.relative_to(folder).as_posix()}", tell=tell)
-    return len(files)
 
 
 def download_folder(cloud: Cloud, uri: str, folder: Path, tell: Tell | None = None) -> int:

@@ -29,7 +29,7 @@ from motrail.sagemaker.training import (
     order_of,
     send_plan,
 )
-from motrail.sagemaker.watch import Task, failed, wait_for
+from motrail.sagemaker.watch import Task, bringing, failed, start, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -186,7 +186,7 @@ def tune(
     )
     watcher.say(send_plan(cloud, project, plan.training, order.training, progress))
     if output is None:
-        cloud.call(request)
+        start(cloud, task_of(order.training.name), watcher, request)
         return Tuned(order.training.name)
     return _result(cloud, order.training.name, output, watcher, request)
 
@@ -248,7 +248,8 @@ def _result(
         raise failed(answer, task)
     trials = trials_of(cloud, job)
     number = next((trial.number for trial in trials if trial.job == best), None)
-    trained = collect(cloud, cloud.call(describe_training_job(best)), output)
+    with bringing(task, watcher):
+        trained = collect(cloud, cloud.call(describe_training_job(best)), output)
     return Tuned(job, answer[task.status], _goal(answer), number, trained, tuple(trials))
 
 

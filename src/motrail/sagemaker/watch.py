@@ -8,7 +8,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from motrail.errors import MotrailError
+from motrail.errors import MotrailError, OutputError
 from motrail.sagemaker.redact import redact
 from motrail.sagemaker.request import CloudError, Request
 
@@ -190,10 +190,40 @@ def wait_for(
             return follower.run()
         except KeyboardInterrupt:
             choice = watcher.ask(task.name)
+        except CloudError:
+            if made:  # the network is gone, say: what is being paid for is not lost sight of
+                watcher.say(_left(cloud, task))
+            raise
         if choice == "stop":
             raise LeftError(_stop(cloud, task))
         if choice == "leave":
             raise LeftError(_left(cloud, task))
+
+
+def start(cloud: Cloud, task: Task, watcher: Watcher, create: Request) -> None:
+    """Make a job that nobody is going to wait for.
+
+    Raises:
+        CloudError: AWS refused.
+    """
+    try:
+        cloud.call(create)
+    except KeyboardInterrupt:
+        watcher.say(f"job {task.name} may have been made; {task.again} tells")
+        raise
+
+
+@contextlib.contextmanager
+def bringing(task: Task, watcher: Watcher) -> Iterator[None]:
+    """Say how to go on where what a job made is not brought here: the disk is full, say."""
+    try:
+        yield
+    except (KeyboardInterrupt, OutputError):
+        watcher.say(
+            f"what job {task.name} made stays in S3; {task.again} brings it here, with -o to "
+            "another folder"
+        )
+        raise
 
 
 def look(cloud: Cloud, task: Task) -> dict[str, Any]:

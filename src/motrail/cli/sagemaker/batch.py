@@ -98,6 +98,7 @@ def batch_command(
     if chunk is not None and not 1 <= chunk <= 1_000_000:
         raise ConfigError(f"--chunk: expected 1 to 1,000,000 frames, found {chunk}")
     arguments = (*(["--video"] if video else []), *([f"--chunk={chunk}"] if chunk else []))
+    from motrail.outputs import output_folder
     from motrail.sagemaker import batch
     from motrail.sagemaker.project import find_project
     from motrail.sagemaker.quotas import check_quota
@@ -113,15 +114,18 @@ def batch_command(
             arguments,
             _toml(resolved),
         )
+        folder = output or Path("runs") / order.name
+        if not dry_run:
+            if fetch:
+                output_folder(folder)
+            say(f"batch {order.name}; to go on with it, give --job {order.name}")
         opened = batch.open_batch(cloud, project, settings, order, talk.watcher())
         if dry_run:
             print_json([request._asdict() for request in batch.dry_run(opened)])
             return 0
         instance, count = settings.processing_instance, opened.deal.instances
         check_quota(cloud, instance, "processing", count)
-        say(f"batch {order.name}; to go on with it, give --job {order.name}")
         rows = batch.run(opened)
-        folder = output or Path("runs") / order.name
         if fetch:
             batch.bring(opened, rows, folder)
     where = str(folder) if fetch else opened.results

@@ -68,7 +68,7 @@ def cleanup_command(
 
     Endpoints, their configs, models, scaling and alarms are deleted, jobs in progress are stopped:
     all that carries the tag motrail:project. Then come the results, about which is asked apart:
-    all that is in the bucket, and SageMaker's records of ended jobs. With --all the stack follows,
+    all that is in the bucket, and records and logs of ended jobs. With --all the stack follows,
     with its bucket and images. All is listed first. What cannot be removed does not keep the rest.
 
     For example:
@@ -80,7 +80,7 @@ def cleanup_command(
     Parameters
     ----------
     keep_results
-        Keep what is in the bucket and the records of jobs.
+        Keep what is in the bucket, and records and logs of jobs.
     all_
         Delete the stack, too; with --keep-results its bucket stays.
     dry_run
@@ -149,7 +149,7 @@ def _remove_results(
     cloud: Cloud, project: str, found: Inventory, outcome: Outcome, *, yes: bool
 ) -> bool:
     from motrail.sagemaker.cleanup import empty_bucket, remove
-    from motrail.sagemaker.leftovers import list_records, list_results, noting
+    from motrail.sagemaker.leftovers import RECORD, list_records, list_results, noting
 
     # Jobs that were just stopped have written their last and have records by now.
     records: list[Thing] = []
@@ -163,7 +163,8 @@ def _remove_results(
         return True
     objects = sum(item.objects for item in results)
     size = sum(item.size for item in results)
-    question = f"delete {objects} objects ({_size(size)}) and the records of {len(records)} jobs"
+    jobs = sum(thing.kind.startswith(RECORD) for thing in records)
+    question = f"delete {objects} objects ({_size(size)}), and records and logs of {jobs} jobs"
     if not confirm(question, yes=yes):
         outcome.left = True
         return False

@@ -61,9 +61,7 @@ def open_cloud(settings: SageMakerSettings, rehearse: Path | None = None) -> Ite
         return
     from motrail.sagemaker.rehearsal import Rehearsal
 
-    with contextlib.closing(
-        Rehearsal(rehearse, region=settings.region or "eu-west-1")
-    ) as rehearsal:
+    with contextlib.closing(Rehearsal(rehearse, region=settings.region)) as rehearsal:
         print(f"rehearsal in {rehearse}: nothing is sent to AWS", file=sys.stderr)
         yield rehearsal
 

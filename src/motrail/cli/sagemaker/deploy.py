@@ -99,7 +99,9 @@ def realtime_command(
         name,
         "realtime",
         tuple(read_share(word) for word in (f"{bundle}=1", *variant)),
-        Scaling(min_instances, max_instances or max(min_instances, 1), target),
+        Scaling(
+            min_instances, max(min_instances, 1) if max_instances is None else max_instances, target
+        ),
         capture_percent=capture_percent,
         environment=read_environment(env),
         cuda=cuda,

@@ -148,7 +148,7 @@ def _through_s3(
     cloud: Cloud, name: str, path: Path, order: Order, settings: SageMakerSettings, seconds: int
 ) -> Summary:
     from motrail.remote.track import write_whole
-    from motrail.sagemaker.invoke import submit, wait
+    from motrail.sagemaker.invoke import forget, submit, wait
     from motrail.sagemaker.project import find_project
 
     if not path.is_file():
@@ -158,7 +158,9 @@ def _through_s3(
     opened = _open(str(path), order)
     waiting = submit(cloud, find_project(cloud, settings), name, path, order, seconds)
     say(f"{path.name} is with the endpoint {name}; the result will be at {waiting.output}")
-    return write_whole(wait(cloud, waiting, name, seconds, say), opened, order)
+    summary = write_whole(wait(cloud, waiting, name, seconds, say), opened, order)
+    forget(cloud, waiting)
+    return summary
 
 
 def _look(client: Any, path: Path, *, as_json: bool) -> int:

@@ -91,11 +91,23 @@ def setup_command(
         _show_plan(plan, cloud)
         if plan.changes:
             question = f"make these changes to the stack {plan.stack!r} in {cloud.region}"
-            if dry_run or not confirm(question, yes=yes):
+            try:
+                wanted = not dry_run and confirm(question, yes=yes)
+            except KeyboardInterrupt:
+                discard(cloud, plan)
+                raise
+            if not wanted:
                 discard(cloud, plan)
                 print("nothing was changed", file=sys.stderr)
                 return 0 if dry_run else 1
-            carry_out(cloud, plan, _tell)
+            try:
+                carry_out(cloud, plan, _tell)
+            except KeyboardInterrupt:
+                print(
+                    "CloudFormation goes on by itself; the same command shows what came of it",
+                    file=sys.stderr,
+                )
+                raise
         return 0 if dry_run else _report(cloud, settings, plan, as_json=as_json)
 
 

@@ -21,7 +21,7 @@ from motrail.sagemaker.rehearsal.logs import Logs
 from motrail.sagemaker.rehearsal.processing import ProcessingJobs
 from motrail.sagemaker.rehearsal.runtime import SECONDS, Runtime
 from motrail.sagemaker.rehearsal.scaling import Alarms, Scaling
-from motrail.sagemaker.rehearsal.site import Site, locked, refuse
+from motrail.sagemaker.rehearsal.site import Site, locked, refuse, region_of
 from motrail.sagemaker.rehearsal.stack import Stacks
 from motrail.sagemaker.rehearsal.storage import Storage
 from motrail.sagemaker.rehearsal.topics import Topics
@@ -58,7 +58,7 @@ class Rehearsal:
 
     Args:
         folder: Where everything is kept; made if need be.
-        region: The region that is played.
+        region: The region that is played; that of before if None, or eu-west-1 in a new folder.
         entry: The command behind a container's entry points.
         environment: Given to each process besides what the request says.
         seed: Of the few things that are left to chance.
@@ -71,7 +71,8 @@ class Rehearsal:
         calls: All requests, in the order they came, with the length of bodies in place of them.
 
     Raises:
-        ConfigError: Another rehearsal is under way in this folder.
+        ConfigError: Another rehearsal is under way in this folder, or it is one of another region;
+            or SageMaker has no such region.
         FormatError: A file that keeps what was made is damaged.
         OutputError: The folder cannot be written to.
     """
@@ -82,7 +83,7 @@ class Rehearsal:
         self,
         folder: Path,
         *,
-        region: str = "eu-west-1",
+        region: str | None = None,
         entry: Sequence[str] = ENTRY,
         environment: Mapping[str, str] | None = None,
         seed: int = 0,
@@ -90,14 +91,20 @@ class Rehearsal:
         invocation_seconds: float = SECONDS,
         most_instances: int = 2,
     ) -> None:
-        self.region = region
         self.folder = output_folder(folder).resolve()
         self._lock = locked(self.folder / "lock")
         self.calls: list[Request] = []
-        site = Site(
-            self.folder, region, entry, environment or {}, seed=seed, grace=grace, look=0.05
-        )
         try:
+            self.region = region_of(self.folder, region)
+            site = Site(
+                self.folder,
+                self.region,
+                entry,
+                environment or {},
+                seed=seed,
+                grace=grace,
+                look=0.05,
+            )
             self._open(site, invocation_seconds, most_instances)
         except BaseException:
             self._lock.close()

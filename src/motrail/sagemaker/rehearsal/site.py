@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import importlib
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from motrail.errors import ConfigError
+from motrail.errors import ConfigError, MissingExtraError
+from motrail.outputs import WholeFile, writing
 from motrail.sagemaker.rehearsal.shelf import Shelf
 from motrail.sagemaker.request import CloudError
 
@@ -29,6 +31,7 @@ with contextlib.suppress(ImportError):  # it is not there on Windows
 
 ACCOUNT = "123456789012"
 _PAGE = 100
+_USUAL = "eu-west-1"
 
 
 class Site:
@@ -124,6 +127,49 @@ def locked(path: Path) -> TextIO:
                 "choose another folder"
             ) from None
     return file
+
+
+def region_of(folder: Path, wanted: str | None) -> str:
+    """The region that a folder's rehearsal plays, which is that of its first command.
+
+    Args:
+        folder: Of the rehearsal.
+        wanted: What is asked for; None for what there is.
+
+    Raises:
+        ConfigError: It is another one, or SageMaker has none of this name.
+    """
+    kept = folder / "region"
+    before = kept.read_text(encoding="ascii", errors="replace").strip() if kept.is_file() else None
+    if before is not None:
+        if wanted not in (None, before):
+            raise ConfigError(
+                f"{folder}: expected {before}, the region that is rehearsed in this folder, found "
+                f"{wanted}; choose another folder"
+            )
+        return before
+    region = wanted or _USUAL
+    known = _regions()
+    if region not in known:
+        near = difflib.get_close_matches(region, known, 1)
+        advice = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"region: expected one that has SageMaker, found {region!r}{advice}")
+    with writing(kept), WholeFile(kept) as file:
+        file.temporary.write_text(f"{region}\n", encoding="ascii")
+    return region
+
+
+def _regions() -> list[str]:
+    try:
+        from botocore.session import Session
+    except ImportError as error:
+        raise MissingExtraError("boto3", "sagemaker", error) from error
+    session = Session()
+    return [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("sagemaker", partition)
+    ]
 
 
 def refuse(code: str, message: str) -> NoReturn:

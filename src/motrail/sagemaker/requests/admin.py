@@ -21,6 +21,7 @@ class Kind(NamedTuple):
         status: The key of the status in the list, if it has one.
         end: The operation that ends one: deletes it, or stops a job.
         forget: The operation that deletes the record of an ended job, where there is one.
+        logs: The log group of all such jobs; the streams of one begin with its name and a slash.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Kind(NamedTuple):
     status: str | None
     end: str
     forget: str | None = None
+    logs: str | None = None
 
     @property
     def arn(self) -> str:
@@ -53,10 +55,12 @@ TUNING = Kind(
 TRAINING = Kind(
     "training job", "ListTrainingJobs", "TrainingJobSummaries", "TrainingJobName",
     "TrainingJobStatus", "StopTrainingJob", "DeleteTrainingJob",
+    "/aws/sagemaker/TrainingJobs",
 )  # fmt: skip
 PROCESSING = Kind(
     "processing job", "ListProcessingJobs", "ProcessingJobSummaries", "ProcessingJobName",
     "ProcessingJobStatus", "StopProcessingJob", "DeleteProcessingJob",
+    "/aws/sagemaker/ProcessingJobs",
 )  # fmt: skip
 LABELING = Kind(
     "labeling job", "ListLabelingJobs", "LabelingJobSummaryList", "LabelingJobName",
@@ -177,6 +181,18 @@ def endpoint_log_groups(endpoint: str) -> Request:
     return Request(
         "logs", "DescribeLogGroups", {"logGroupNamePrefix": f"{ENDPOINT_LOGS}{endpoint}"}
     )
+
+
+def log_streams(group: str, job: str) -> Request:
+    """The log streams of a job, one for each of its hosts."""
+    parameters = {"logGroupName": group, "logStreamNamePrefix": f"{job}/"}
+    return Request("logs", "DescribeLogStreams", parameters)
+
+
+def delete_log_stream(group: str, name: str) -> Request:
+    """Delete a log stream."""
+    parameters = {"logGroupName": group, "logStreamName": name}
+    return Request("logs", "DeleteLogStream", parameters)
 
 
 def delete_log_group(name: str) -> Request:
