@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from motrail.errors import ConfigError, FormatError
 from motrail.sagemaker.rehearsal import Rehearsal
+from motrail.sagemaker.rehearsal.inputs import files
 from motrail.sagemaker.request import CloudError, Request
 from motrail.sagemaker.transfer import download_folder
 from sagemaker_rehearsing import (
@@ -130,6 +132,27 @@ class TestStorage:
         assert len(found) == 3
         answer = ask(cloud, "s3", "ListObjectsV2", Bucket=BUCKET, Prefix="datasets/", Delimiter="/")
         assert answer["CommonPrefixes"] == [{"Prefix": "datasets/a/"}, {"Prefix": "datasets/ab/"}]
+
+
+def test_a_folder_that_goes_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that ends takes its temporary folders away while its checkpoints are copied."""
+    for name in ("a/.temporary/x", "a/kept", "b/c"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "a", target_is_directory=True)
+    look = os.scandir
+
+    def gone(place: str) -> object:
+        if str(place).endswith(".temporary"):
+            shutil.rmtree(place)
+        return look(place)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    found = [path.relative_to(tmp_path).as_posix() for path in files(tmp_path)]
+    assert found == ["a/kept", "b/c"]
+    assert files(tmp_path / "none") == []
 
 
 class TestLife:

@@ -9,8 +9,9 @@ import cv2
 import pytest
 
 from models import spots_clip, spots_picture, write_archive, write_bundle
-from motrail.sagemaker.transfer import upload_folder
+from motrail.sagemaker.datasets import upload_files
 from sagemaker_container import TINY, squares
+from sagemaker_jobs import silent
 from sagemaker_rehearsing import (
     BUCKET,
     SERVE_IMAGE,
@@ -60,7 +61,10 @@ def with_model(cloud: CheckedRehearsal, tmp_path: Path) -> None:
 
 
 def test_training_goes_on_after_an_interruption(cloud: CheckedRehearsal, tmp_path: Path) -> None:
-    upload_folder(cloud, squares(tmp_path), f"s3://{BUCKET}/datasets/squares")
+    folder, place = squares(tmp_path), f"s3://{BUCKET}/datasets/squares"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    named = {f"{place}/{path.relative_to(folder).as_posix()}": path for path in files}
+    upload_files(cloud, named, silent)
     cloud.interrupt_training(after_epochs=1)
     data = source(f"s3://{BUCKET}/datasets/squares/")
     job = train(

@@ -182,8 +182,10 @@ def _look(client: Any, path: Path, *, as_json: bool) -> int:
     ]
     if as_json:
         print_json({"image": str(path), "detections": rows})
-    else:
+    elif rows:
         print_rows([(row["class"], f"{row['score']:.2f}  {row['box']}") for row in rows])
+    else:
+        say(f"{path}: nothing was detected")
     return 0
 
 

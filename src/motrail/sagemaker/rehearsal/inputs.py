@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motrail.errors import OutputError
@@ -12,7 +14,6 @@ from motrail.sagemaker.transfer import safe_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from motrail.sagemaker.rehearsal.storage import Storage
 
@@ -102,19 +103,12 @@ def lay_out(storage: Storage, found: Sequence[Item], folder: Path) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    """All files below a folder in the order of their names; links are left out, as by SageMaker."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not path.is_symlink() and not _behind_link(path, folder)
-    )
+    """All files below a folder in the order of their names; links are left out, as by SageMaker.
 
-
-def _behind_link(path: Path, folder: Path) -> bool:
-    parents = [parent for parent in path.parents if parent.is_relative_to(folder)]
-    return any(parent.is_symlink() for parent in parents if parent != folder)
+    What goes away while it is looked at, as a container's temporary folders do, is left out too.
+    """
+    found = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
 def write_json(path: Path, document: Any) -> None:
