@@ -117,6 +117,7 @@ class TestSeveral:
             found.append((root, start(root, "train", MASTER_PORT=port)))
         return found
 
+    @pytest.mark.proof
     def test_hosts_train_together(self, dataset: Path, tmp_path: Path) -> None:
         (first, one), (second, other) = self.begin(dataset, tmp_path, {**TINY, "epochs": "2"})
         code, log = ended(one)

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -214,9 +215,10 @@ def test_a_webhook_survives_the_server(place: Path, tmp_path: Path) -> None:
         with serving(jobs) as client:
             hooks = [told(client, id_)["webhook"] for id_ in ids]
         assert hooks == [{"state": "delivered", "attempts": 2, "error": None}] * 2
-        assert sorted(came.headers["X-Motrail-Event-Id"] for came in receiver.came) == sorted(
-            ids * 2
-        )
+        # At least once: an answer that came while the server was stopped does not count there.
+        came = Counter(each.headers["X-Motrail-Event-Id"] for each in receiver.came)
+        assert set(came) == set(ids)
+        assert min(came.values()) >= 2
 
 
 def test_one_that_is_not_allowed_any_more(place: Path, tmp_path: Path) -> None:
