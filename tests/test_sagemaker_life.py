@@ -50,9 +50,10 @@ OF_ITS_REST = {
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.proof
 @pytest.mark.parametrize(
     "size",
-    [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.proof)],
+    [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full")],
 )
 def test_a_whole_life(
     tmp_path: Path,
