@@ -12,6 +12,7 @@ from motrail.batch.plan import Stretch, make_plan
 from motrail.batch.reading import Reader
 from motrail.batch.turns import Turns
 from motrail.config import VideoSettings
+from motrail.errors import VideoError
 from motrail.video.clip import Clip
 from test_batch import make_clip
 
@@ -121,6 +122,17 @@ class TestReader:
         reader.close()
         assert seen == list(range(1, 61, stride))
         assert entered == [1]
+
+    def test_footage_that_changes_in_between_is_noticed(self, clip: Video, tmp_path: Path) -> None:
+        kept = tmp_path / "kept"
+        first, second, *_ = make_plan(clip, VideoSettings(), kept / "clip", 10).stretches
+        reader = Reader(kept)
+        reader.open(first)
+        assert len(list(reader.frames(first, 1))) == 10
+        make_clip(clip.path, 60, first=20)
+        with pytest.raises(VideoError, match="was changed meanwhile; start again"):
+            reader.open(second)
+        reader.close()
 
     def test_enters_anew_elsewhere_and_after_leaving_early(
         self, clip: Video, tmp_path: Path, entered: list[int]

@@ -30,6 +30,7 @@ class Reader:
         self._source: Source | None = None
         self._frames: Iterator[Frame] = iter(())
         self._last: Stretch | None = None
+        self._state: tuple[int, int] | None = None
 
     def open(self, stretch: Stretch) -> Source:
         """Be where the stretch begins.
@@ -41,7 +42,8 @@ class Reader:
             VideoError: The footage is not what it was when the plan was made, or cannot be read.
         """
         last, self._last = self._last, None
-        if self._source is not None and last is not None and _goes_on(last, stretch):
+        goes_on = last is not None and _goes_on(last, stretch)
+        if self._source is not None and goes_on and self._state == _state_of(stretch):
             source = self._source
         else:
             self.close()
@@ -49,6 +51,7 @@ class Reader:
             if isinstance(source, VideoSource) and not stretch.whole:
                 source.selection = Selection(stretch.first, None, stretch.stride)
             self._source, self._frames = source, iter(source)
+            self._state = _state_of(stretch)
         return source
 
     def frames(self, stretch: Stretch, start: int) -> Generator[Frame]:
@@ -75,6 +78,15 @@ class Reader:
         if self._source is not None:
             self._source.close()
         self._source, self._frames, self._last = None, iter(()), None
+
+
+def _state_of(stretch: Stretch) -> tuple[int, int] | None:
+    """Size and time of the footage: while it is read it must stay what it was."""
+    try:
+        about = stretch.video.path.stat()
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns
 
 
 def _goes_on(before: Stretch, stretch: Stretch) -> bool:

@@ -16,7 +16,6 @@ from motrail.errors import ConfigError
 from motrail.track.association import CLASS, match, side
 from motrail.track.kalman import (
     HEIGHT,
-    VELOCITY,
     BoxFilter,
     ltrb_to_xyah,
     xyah_to_ltrb,
@@ -150,7 +149,7 @@ class ByteTracker:
             raise ConfigError(f"step: expected 1 or more frames, found {step}")
         first = self._tracks.frame == 0
         self._tracks.frame += step
-        self._predict(step)
+        self._tracks.predict(step, HEIGHT, self.lost_frames)
         boxes = np.array(detections.boxes_xyxy.T, np.float64, order="C")
         track_of = np.full(len(detections), -1)
         high, low = split_by_score(
@@ -164,20 +163,6 @@ class ByteTracker:
         born = unmatched[detections.scores[unmatched] >= self.new_track_threshold]
         detection_of = self._renew(detection_of, born, boxes, detections, first=first)
         return self._give_out(detection_of, detections.scores)
-
-    def _predict(self, step: int) -> None:
-        tracks = self._tracks
-        lost = tracks.table[LOST, : tracks.confirmed]
-        if step > 1:  # a lost track may have run out between the frames looked at
-            missed = tracks.missed() - 1
-            stays = (tracks.table[LOST] == 0) | (missed <= self.lost_frames)
-            stays[tracks.confirmed :] = True
-            tracks.keep(stays)
-            lost = tracks.table[LOST, : tracks.confirmed]
-        confirmed = tracks.state[:, :, : tracks.confirmed]
-        confirmed[VELOCITY, HEIGHT] *= 1 - lost
-        for _ in range(step):
-            tracks.filter.predict(confirmed)
 
     def _match_all(
         self,

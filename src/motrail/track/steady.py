@@ -23,7 +23,6 @@ from motrail.track.association import match, side
 from motrail.track.camera import motion_of_boxes
 from motrail.track.kalman import (
     POSITION,
-    VELOCITY,
     BoxFilter,
     Noise,
     cxcywh_to_ltrb,
@@ -227,7 +226,7 @@ class SteadyTracker:
         tracks = self._tracks
         first = tracks.frame == 0
         tracks.frame += step
-        self._predict(step)
+        self._tracks.predict(step, slice(2, None), self.lost_frames)
         boxes = np.array(detections.boxes_xyxy.T, np.float64, order="C")
         high, low = split_by_score(
             boxes, detections.scores, self.high_threshold, self.low_threshold
@@ -241,17 +240,6 @@ class SteadyTracker:
         born = unmatched[detections.scores[unmatched] >= self.new_track_threshold]
         detection_of = self._renew(detection_of, born, boxes, detections, first=first)
         return self._give_out(detection_of, boxes)
-
-    def _predict(self, step: int) -> None:
-        tracks = self._tracks
-        if step > 1:  # a lost track may have run out between the frames looked at
-            stays = (tracks.table[LOST] == 0) | (tracks.missed() - 1 <= self.lost_frames)
-            stays[tracks.confirmed :] = True
-            tracks.keep(stays)
-        confirmed = tracks.state[:, :, : tracks.confirmed]
-        confirmed[VELOCITY, 2:] *= 1 - tracks.table[LOST, : tracks.confirmed]
-        for _ in range(step):
-            tracks.filter.predict(confirmed)
 
     def _camera(self, boxes: NDArray[np.float64], classes: NDArray[np.int64]) -> Motion | None:
         tracks = self._tracks

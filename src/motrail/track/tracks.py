@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from motrail.errors import ConfigError
-from motrail.track.kalman import POSITION, BoxFilter
+from motrail.track.kalman import POSITION, VELOCITY, BoxFilter
 from motrail.track.votes import Votes
 from motrail.types import Tracks
 
@@ -98,6 +98,23 @@ class TrackTable:
             if self._class_mode == "vote":
                 seen_as = self._votes.cast(tracks, seen_as, self.table[CLASS, tracks])
             self.table[CLASS, tracks] = seen_as
+
+    def predict(self, step: int, still: int | slice, lost_frames: int) -> None:
+        """Move the confirmed ones on by so many frames.
+
+        Args:
+            step: Frames of the source since the last look.
+            still: The coordinates that do not change on their own while a track is lost.
+            lost_frames: A lost one that ran out in between goes.
+        """
+        if step > 1:
+            stays = (self.table[LOST] == 0) | (self.missed() - 1 <= lost_frames)
+            stays[self.confirmed :] = True
+            self.keep(stays)
+        states = self.state[:, :, : self.confirmed]
+        states[VELOCITY, still] *= 1 - self.table[LOST, : self.confirmed]
+        for _ in range(step):
+            self.filter.predict(states)
 
     def name(self, tracks: NDArray[np.intp]) -> None:
         """Give identities, in this order."""
