@@ -17,12 +17,12 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("motrail needs Python 3.11 or newer; set PYTHON=… to one" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing motrail into $(VENV) …"
-	@$(PIP) -e '.[detect,video,evaluate,tune,serve,remote,sagemaker]'
+	@$(PIP) -e '.[detect,video,evaluate,label,tune,analyze,serve,remote,sagemaker]'
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready
 	@echo "Installing the tools for development …"
-	@$(PIP) -e '.[detect,video,evaluate,tune,serve,remote,sagemaker,train,dev]'
+	@$(PIP) -e '.[detect,video,evaluate,label,tune,analyze,serve,remote,sagemaker,train,dev]'
 	@$(PIP) --no-deps trackeval pixeltable-yolox
 	@touch $@
 

@@ -60,6 +60,8 @@ ALLOWED = {
     "motrail.replay": NUMPY,
     "motrail.remote": NUMPY,
     "motrail.serve": SCIPY | MSGSPEC | PYDANTIC | WEB | {"av", "cv2", "huey", "PIL"},
+    "motrail.label": SCIPY | MSGSPEC | PYDANTIC | WEB | {"av", "cv2", "PIL"},
+    "motrail.analyze": SCIPY | MSGSPEC | PYDANTIC | {"av", "cv2", "PIL"},
     "motrail.report": frozenset[str](),
     "motrail.train": SCIPY | MSGSPEC | PYDANTIC | TORCH | {"cv2", "PIL"},
     "motrail.tune": SCIPY | MSGSPEC,
@@ -80,7 +82,11 @@ ALLOWED = {
     "motrail.__main__": CLI | TERMINAL,
 }
 NEVER = frozenset({"torch", "torchvision", "boto3", "botocore", "starlette", "uvicorn", "onnx"})
-OWN = {"motrail.train": frozenset({"torch"}), "motrail.serve": frozenset({"starlette", "uvicorn"})}
+OWN = {
+    "motrail.train": frozenset({"torch"}),
+    "motrail.serve": frozenset({"starlette", "uvicorn"}),
+    "motrail.label": frozenset({"starlette", "uvicorn"}),
+}
 
 
 class Loaded(NamedTuple):

@@ -1,0 +1,1 @@
+"""What tracks say of the world: paths, speeds, zones and crossings."""

@@ -1,0 +1,1 @@
+"""Label videos in the browser: keyframes by hand, the rest by the machine."""
