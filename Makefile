@@ -8,7 +8,7 @@ OUT ?=
 PRESET ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help track test proof figures lint format bench images clean
+.PHONY: help track demo test proof figures lint format bench images docs clean
 
 help:  ## Show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,14 @@ $(VENV)/ready-bench: $(VENV)/ready-dev
 track: $(VENV)/ready  ## Track a video: make track VIDEO=… MODEL=… [PRESET=…] [OUT=…]
 	@test -n "$(VIDEO)" -a -n "$(MODEL)" || { echo 'usage: make track VIDEO=… MODEL=… [PRESET=…] [OUT=…]' >&2; exit 2; }
 	@$(BIN)/motrail track "$(VIDEO)" --model "$(MODEL)" $(if $(PRESET),--preset "$(PRESET)") $(if $(OUT),--output "$(OUT)")
+
+$(VENV)/ready-train: $(VENV)/ready
+	@echo "Installing what training takes …"
+	@$(PIP) -e '.[train]'
+	@touch $@
+
+demo: $(VENV)/ready-train  ## See the whole life on synthetic footage: make demo [QUICK=1]
+	@$(BIN)/motrail demo $(if $(QUICK),--quick)
 
 test: $(VENV)/ready-dev  ## Run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto --dist loadfile
@@ -76,5 +84,15 @@ bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
 images: $(VENV)/ready-dev  ## Build the containers without Docker and run them (needs root, debootstrap and buildah)
 	@$(BIN)/python containers/images.py
 
+# Apart from the rest: a package that the tests want breaks mkdocstrings.
+$(VENV)-docs/ready: constraints.txt
+	@test -x $(VENV)-docs/bin/python || $(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/pip --disable-pip-version-check install --quiet -c constraints.txt mkdocs mkdocs-material mkdocstrings-python
+	@touch $@
+
+docs: $(VENV)-docs/ready  ## Build the documentation as a site
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet
+	@echo "open build/docs/index.html"
+
 clean:  ## Remove the virtual environment and all caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-docs .mypy_cache .ruff_cache .import_linter_cache

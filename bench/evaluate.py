@@ -45,12 +45,18 @@ def lay_out(data: Path, folder: Path) -> None:
 
 def theirs(folder: Path) -> float:
     """HOTA by TrackEval."""
+    return by_trackeval(folder)["HOTA"]
+
+
+def by_trackeval(folder: Path, tracker: str = "bytetrack") -> dict[str, float]:
+    """HOTA, IDF1 and MOTA of the results of a tracker, by TrackEval, in per cent."""
     dataset = trackeval.datasets.MotChallenge2DBox(
         {
             "GT_FOLDER": str(folder / "truth"),
             "TRACKERS_FOLDER": str(folder / "results"),
             "SEQMAP_FILE": str(folder / "maps" / "MOT17-val.txt"),
             "SPLIT_TO_EVAL": "val",
+            "TRACKERS_TO_EVAL": [tracker],
             "BENCHMARK": "MOT17",
             "PRINT_CONFIG": False,
         }
@@ -72,8 +78,12 @@ def theirs(folder: Path) -> float:
     metrics = [kind(quiet) if kind is not trackeval.metrics.HOTA else kind() for kind in kinds]
     with contextlib.redirect_stdout(io.StringIO()):
         answer, _ = evaluator.evaluate([dataset], metrics)
-    combined = answer["MotChallenge2DBox"]["bytetrack"]["COMBINED_SEQ"]["pedestrian"]
-    return 100 * float(combined["HOTA"]["HOTA"].mean())
+    combined = answer["MotChallenge2DBox"][tracker]["COMBINED_SEQ"]["pedestrian"]
+    return {
+        "HOTA": 100 * float(combined["HOTA"]["HOTA"].mean()),
+        "IDF1": 100 * float(combined["Identity"]["IDF1"]),
+        "MOTA": 100 * float(combined["CLEAR"]["MOTA"]),
+    }
 
 
 def ours(folder: Path) -> float:

@@ -1,9 +1,9 @@
-"""The figures of docs/figures.md: tracking on the validation half of MOT17, made anew.
+"""The figures of docs/figures.md and docs/steady.md: the validation half of MOT17, made anew.
 
     python bench/figures.py [--check]
 
 Detections, truth and the published tracker's answers come from MOTRAIL_TEST_DATA. With `--check`
-the document stays as it is, and the exit code says whether it is up to date.
+the documents stay as they are, and the exit code says whether they are up to date.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluate import lay_out, theirs
+from evaluate import by_trackeval, lay_out
 from motrail.config import RefineSettings, TrackerSettings
 from motrail.evaluate.average_precision import PrecisionTally
 from motrail.evaluate.protocol import Protocol
@@ -25,6 +25,7 @@ from motrail.evaluate.run import Evaluation, Score, evaluate, read_truth, score
 from motrail.evaluate.tracked import as_labels, track_detections
 from motrail.formats.mot.detections import DetectionFile, read_detections
 from motrail.types import SequenceDetections
+from steady import FILTERS, OFFLINE, Half, parts_table, write_cameras, write_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,19 +33,19 @@ if TYPE_CHECKING:
     from motrail.formats.labels import Labels
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "figures.md"
+OF_STEADY = DOCUMENT.with_name("steady.md")
 BEGIN, END = "<!-- made by `make figures` -->\n", "<!-- end -->\n"
 PROTOCOL = Protocol("mot17")
 COLUMNS = ("HOTA", "DetA", "AssA", "IDF1", "MOTA", "IDSW", "Frag")
 
 PUBLISHED = TrackerSettings(match_threshold=0.9)
-FILTERS = {"min_box_area": 100, "max_aspect_ratio": 1.6}
 # Scores here have two decimals, so this is the published code's "above 0.6", not "from 0.6".
-ABOVE = dataclasses.replace(PUBLISHED, high_threshold=0.605, **FILTERS)  # type: ignore[arg-type]
+ABOVE = dataclasses.replace(PUBLISHED, high_threshold=0.605, **FILTERS)
 ROWS: tuple[tuple[str, TrackerSettings, RefineSettings], ...] = (
     ("ByteTrack's settings (`match_threshold` 0.9)", PUBLISHED, RefineSettings()),
     (
         "… and its demo's filters (area from 100, width / height up to 1.6)",
-        dataclasses.replace(PUBLISHED, **FILTERS),  # type: ignore[arg-type]
+        dataclasses.replace(PUBLISHED, **FILTERS),
         RefineSettings(),
     ),
     ("… and scores of exactly 0.60 taken for weak, as its code does", ABOVE, RefineSettings()),
@@ -101,28 +102,49 @@ def line(name: str, found: Score) -> str:
     return f"| {name} | {' | '.join(cells)} |\n"
 
 
-def make_table(data: Path, folder: Path) -> str:
-    """All figures."""
+def steady_rows(half: Half, folder: Path) -> tuple[str, float]:
+    """The steady tracker's lines, and how far TrackEval is off in any of their figures."""
+    text, off = "", 0.0
+    for given in (False, True):
+        settings = half.settings(given=given)
+        for offline in (None, OFFLINE):
+            name = "steady, the camera's motion given" if given else "`--tracker steady`"
+            name += ", `--offline`" if offline else ""
+            tracks = half.tracks(settings, offline)
+            found = half.score(tracks)
+            results = f"steady-{given}-{offline is not None}"
+            write_results(tracks, folder / "results" / "MOT17-val" / results / "data")
+            for key, value in by_trackeval(folder, results).items():
+                off = max(off, abs(value - found.as_dict()[key]))
+            text += line(name, found)
+            print(text.splitlines()[-1], flush=True)
+    return text, off
+
+
+def make_tables(data: Path, folder: Path) -> tuple[str, str]:
+    """HOTA of the steady tracker without each of its parts, and all figures."""
     lay_out(data, folder)
     truth = {labels.name: labels for labels in read_truth(folder / "halves" / "val")}
     results = folder / "results" / "MOT17-val" / "bytetrack" / "data"
     answers = evaluate(results, folder / "truth" / "MOT17-val", PROTOCOL).combined
-    by_trackeval = theirs(folder)
-    off = abs(by_trackeval - answers.as_dict()["HOTA"])
+    off = abs(by_trackeval(folder)["HOTA"] - answers.as_dict()["HOTA"])
     text = f"| | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}\n"
     text += line("the published code's answers", answers)
     detections = val_detections(data, truth)
     for name, settings, offline in ROWS:
         text += line(name, tracked(truth, detections, settings, offline))
         print(text.splitlines()[-1], flush=True)
+    half = Half(truth, detections, write_cameras(data, truth, folder / "cameras"))
+    rows, steady_off = steady_rows(half, folder)
+    text, off = text + rows, max(off, steady_off)
     tally = PrecisionTally(PROTOCOL)
     for name, labels in truth.items():
         tally.take(labels, detections[name])
     precision = tally.score().combined
     agrees = "to the ninth decimal" if off < 1e-9 else f"but for {off:.1e}"
-    return text + (
+    return parts_table(half), text + (
         f"\nEvaluator: motrail, protocol `mot17`, the seven sequences as one; TrackEval's HOTA of "
-        f"the first row is the same {agrees}.\nThe detections themselves, by pycocotools: AP "
+        f"the first row, and its HOTA, IDF1 and MOTA of the last four, are the same {agrees}.\nThe detections themselves, by pycocotools: AP "
         f"{precision['AP']:.1f}, AP50 {precision['AP50']:.1f}, AP75 {precision['AP75']:.1f}.\n"
     )
 
@@ -135,18 +157,28 @@ def main() -> None:
     if not root.exists():
         sys.exit(f"SKIPPED: no labels at {root}; set MOTRAIL_TEST_DATA")
     with tempfile.TemporaryDirectory() as name:
-        made = make_table(root, Path(name))
-    document = DOCUMENT.read_text(encoding="utf-8")
+        of_steady, made = make_tables(root, Path(name))
+    current = [put(DOCUMENT, made, check=arguments.check)]
+    current.append(put(OF_STEADY, of_steady, check=arguments.check))
+    if not all(current):
+        sys.exit("out of date: run `make figures`")
+
+
+def put(path: Path, made: str, *, check: bool) -> bool:
+    """Put a table in its place in a document; whether that is as it should be."""
+    document = path.read_text(encoding="utf-8")
     head, _, rest = document.partition(BEGIN)
     _, _, tail = rest.partition(END)
     new = f"{head}{BEGIN}{made}{END}{tail}"
     if new == document:
-        print(f"{DOCUMENT.name} is up to date")
-    elif arguments.check:
-        sys.exit(f"{DOCUMENT.name} is out of date: run `make figures`")
+        print(f"{path.name} is up to date")
+    elif check:
+        print(f"{path.name} is out of date")
+        return False
     else:
-        DOCUMENT.write_text(new, encoding="utf-8")
-        print(f"{DOCUMENT.name} written")
+        path.write_text(new, encoding="utf-8")
+        print(f"{path.name} written")
+    return True
 
 
 if __name__ == "__main__":

@@ -310,7 +310,7 @@ def tiny(epochs: int) -> tuple[object, ...]:
     """The smallest network, on the smallest pictures."""
     return (
         "--model", "yolox-nano", "--epochs", epochs, "--input-width", 64, "--batch", 8,
-        "--plain-epochs", epochs // 2, "--log-every", 1, "--warmup-steps", 2, "--workers", 1,
+        "--plain-epochs", epochs // 2, "--log-every", 1, "--warmup-steps", 2, "--workers", 0,
     )  # fmt: skip
 
 

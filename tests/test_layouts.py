@@ -33,6 +33,7 @@ from motrail.config import DetectorSettings
 from motrail.detect.bundle import InputSpec
 from motrail.detect.decode import Grid
 from motrail.detect.detector import load_detector
+from motrail.detect.failure import AnswerError
 from motrail.detect.letterbox import Letterbox
 from motrail.errors import ModelError
 
@@ -330,6 +331,43 @@ def test_nonsense(
     with pytest.raises(ModelError, match=message) as caught:
         load_detector(path, DetectorSettings(preset=preset))
     assert str(caught.value).startswith(f"{path}: ")
+
+
+BEYOND = 3e38
+"""Almost the largest number that there is: a picture that is larger than the input is too much."""
+
+
+@pytest.mark.parametrize(
+    ("layout", "outputs", "message"),
+    [
+        ("yolov10", changed("yolov10", "output0", (0, 1, 2), BEYOND), "expected finite numbers"),
+        ("yolov10", changed("yolov10", "output0", (0, 1, 0), -BEYOND), "expected finite numbers"),
+        ("rt-detr", changed("rt-detr", "boxes", (0, 1, 2), BEYOND), "expected finite numbers"),
+        (
+            "yolov8",
+            changed("yolov8", "output0", (0, slice(0, 4), 50), BEYOND),
+            "expected finite numbers",
+        ),
+        (
+            "yolov5",
+            changed("yolov5", "output0", (0, 8, slice(0, 4)), BEYOND),
+            "expected finite numbers",
+        ),
+        ("yolov5", changed("yolov5", "output0", (0, 8, 2), -9), "turned inside out"),
+    ],
+)
+def test_nonsense_that_shows_in_the_picture(
+    tmp_path: Path, layout: str, outputs: dict[str, NDArray[Any]], message: str
+) -> None:
+    """The answer is finite, and the boxes that follow from it are not."""
+    preset: Any = PRESET_OF[layout]
+    path = bare(tmp_path / "net.onnx", outputs)
+    detector = load_detector(path, DetectorSettings(preset=preset))
+    large = np.zeros((10 * HEIGHT, 10 * WIDTH, 3), np.uint8)
+    with pytest.raises(AnswerError, match=message) as caught:
+        detector.detect(large)
+    assert str(caught.value) == f"{path}: {caught.value.reason}"
+    assert caught.value.reason.startswith("the network answered with ")
 
 
 def test_logits_far_from_zero_are_scores(tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from conftest import Prove
 
 
+TRACKERS = ["--tracker byte", "--tracker steady", "--tracker steady --camera-motion frames"]
+
+
 class Clip(NamedTuple):
     """What is tracked, with what, and how many frames make a chunk."""
 
@@ -121,21 +124,21 @@ def check(tmp_path: Path) -> Callable[[Clip], int]:
     return all_equal
 
 
-@pytest.mark.parametrize("tracker", ["byte", "steady"])
+@pytest.mark.parametrize("tracker", TRACKERS)
 def test_eight_frames(data: Path, check: Callable[[Clip], int], tracker: str) -> None:
     model = str(data / "models" / "bytetrack_nano.onnx")
     video = data / "videos" / "mot17-04-8frames.mp4"
-    words = ("-m", model, "--preset", "bytetrack", "--tracker", tracker)
+    words = ("-m", model, "--preset", "bytetrack", *tracker.split())
     assert check(Clip(video, words, 2)) > 100
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("tracker", ["byte", "steady"])
+@pytest.mark.parametrize("tracker", TRACKERS)
 def test_all_of_it(data: Path, check: Callable[[Clip], int], prove: Prove, tracker: str) -> None:
     model = str(data / "models" / "yolox_nano.onnx")
     clip = Clip(
         data / "videos" / "walking.mp4",
-        ("-m", model, "--preset", "yolox", "--tracker", tracker),
+        ("-m", model, "--preset", "yolox", *tracker.split()),
         50,
     )
     rows = check(clip)

@@ -26,9 +26,10 @@ from motrail.evaluate.protocol import Protocol
 from motrail.evaluate.run import evaluate
 from motrail.formats.mot.tracks import TrackFileWriter, read_tracks
 from motrail.refining import refine_files
-from motrail.track.refine import KeptTracks, refine, refine_rows
+from motrail.track.kept import KeptTracks
+from motrail.track.refine import refine, refine_rows
 from motrail.tracking import Summary, track_source
-from motrail.types import SequenceTracks, Tracks
+from motrail.types import Detections, SequenceTracks, Tracks
 from motrail.video.draw import TrackDrawer
 from motrail.video.read import open_source
 
@@ -324,11 +325,12 @@ class TestEdges:
 
 def test_frames_kept_until_the_last_is_known() -> None:
     """Of 2,500 frames the odd ones have a track, made of the second of three detections."""
-    kept = KeptTracks()
+    kept = KeptTracks(RefineSettings(max_gap=1))
+    three = Detections(np.ones((3, 4)), np.full(3, 0.5))
     for number in range(1, 2501):
         one = Tracks([1], [[number, 0, number + 9, 9]], [0.5], [0], [1])
-        kept.keep(number, one if number % 2 else Tracks.empty(), 3)
-    before, after = kept.refine(RefineSettings(max_gap=1))
+        kept.keep(number, one if number % 2 else Tracks.empty(), three)
+    before, after = kept.refine()
     assert before.frames.tolist() == list(range(1, 2501, 2))
     assert before.detection_index.tolist() == list(range(1, 7501, 6))
     assert after.boxes_xyxy[:, 0].tolist() == list(range(1, 2500))
@@ -463,7 +465,7 @@ class TestCommand:
         words = ["--max-gap", "2", "--min-length", "2", "-o", "out", "--json"]
         document = json.loads(call("tracks/a.txt", *words).out)
         assert document == {
-            "settings": {"max_gap": 2, "smoothing": 0.0, "min_length": 2, "stride": 1},
+            "settings": vars(RefineSettings(max_gap=2, min_length=2)) | {"stride": 1},
             "sequences": [
                 {
                     "sequence": "a",
@@ -556,7 +558,7 @@ class TestRefused:
     def test_nothing_switched_on(self, call: Call, results: Path, tmp_path: Path) -> None:
         code, _, err = call("tracks", "-o", "out")
         assert code == 2
-        assert "nothing to do: switch on --max-gap (usually 20), --smoothing (3) or" in err
+        assert "nothing to do: switch on --offline, or some of --max-gap (usually 20)" in err
         assert "--min-length (5), or set them in a section [refine] of the --config file" in err
         assert not (tmp_path / "out").exists()
 
@@ -768,7 +770,7 @@ class TestTracking:
 
     def test_summary(self, track: Call) -> None:
         lines = track("out", "--max-gap", "3", "--min-length", "18", "--no-video").out.splitlines()
-        assert "refined  0 boxes filled in, 1 short tracks left out" in lines
+        assert "refined  0 boxes filled in, 1 short or weak tracks left out" in lines
         result = track("out", "--min-length", "21", "--no-video")
         assert result.err == (
             "note: all 2 tracks were seen in fewer than 21 frames; lower --min-length\n"

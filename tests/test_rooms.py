@@ -62,6 +62,7 @@ ALLOWED = {
     "motrail.serve": SCIPY | MSGSPEC | PYDANTIC | WEB | {"av", "cv2", "huey", "PIL"},
     "motrail.label": SCIPY | MSGSPEC | PYDANTIC | WEB | {"av", "cv2", "PIL"},
     "motrail.analyze": SCIPY | MSGSPEC | PYDANTIC | {"av", "cv2", "PIL"},
+    "motrail.demo": frozenset[str](),
     "motrail.report": frozenset[str](),
     "motrail.train": SCIPY | MSGSPEC | PYDANTIC | TORCH | {"cv2", "PIL"},
     "motrail.tune": SCIPY | MSGSPEC,

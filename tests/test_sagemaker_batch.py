@@ -139,7 +139,20 @@ def fake(folder: Path, *names: str) -> FakeCloud:
         path = cloud.path(f"s3://{given['Bucket']}/{given['Key']}")
         if not path.is_file():
             raise CloudError("no such key", code="NoSuchKey")
-        return {"Body": path.read_bytes()}
+        first = int(given["Range"].removeprefix("bytes=0-")) + 1
+        body = path.read_bytes()
+        return {"Body": body[:first], "ETag": f'"{cloud.etag(body)}"'}
+
+    def write(request: Request) -> dict[str, Any]:
+        """As S3 does: a condition that does not hold refuses."""
+        given = request.parameters
+        path = cloud.path(f"s3://{given['Bucket']}/{given['Key']}")
+        there = f'"{cloud.etag(path.read_bytes())}"' if path.is_file() else None
+        if (given.get("IfNoneMatch") and there) or given.get("IfMatch", there) != there:
+            raise CloudError("PreconditionFailed", code="PreconditionFailed")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(given["Body"])
+        return {"ETag": f'"{cloud.etag(given["Body"])}"'}
 
     def forget(request: Request) -> dict[str, Any]:
         given = request.parameters
@@ -147,6 +160,7 @@ def fake(folder: Path, *names: str) -> FakeCloud:
         return {}
 
     cloud.plant("GetObject", read)
+    cloud.plant("PutObject", write)
     cloud.plant("DeleteObject", forget)
     return cloud
 
@@ -250,7 +264,7 @@ class TestRequests:
         (folder / "2.png").write_bytes(b"3.png")  # as large as before
         ears = Ears()
         opened(cloud, kit.model, ears, str(folder))
-        assert ears.lines[0] == "uploading 1 of 1: 2.png"
+        assert ears.lines[0] == "uploading 1 of 2 files, 0.0 MB"
         ears = Ears()
         opened(cloud, kit.model, ears, str(folder))
         assert not any("uploading" in line for line in ears.lines)
@@ -307,11 +321,27 @@ class TestFailures:
             "0.txt", "1.txt", "3.txt", "batch.json",
         ]  # fmt: skip
 
-        self.plant(cloud, "Completed", [row(f"{n}.mp4") for n in (2, 4, 5)])
+        self.plant(cloud, "Completed", [row(f"{n}.mp4") for n in (2, 5)])
         rows = {item["name"]: item for item in batch.run(opened(cloud, kit.model, Ears()))}
-        assert {item["state"] for item in rows.values()} == {"done"}
+        assert {name for name, item in rows.items() if item["state"] != "done"} == {"4"}
+        assert rows["4"]["reason"] == "no video"
         manifest = cloud.path(PROJECT.uri("batch", "nov", "plan", "videos.json"))
-        assert json.loads(manifest.read_text()) == [{"prefix": PREFIX}, "2.mp4", "4.mp4", "5.mp4"]
+        assert json.loads(manifest.read_text()) == [{"prefix": PREFIX}, "2.mp4", "5.mp4"]
+
+        made = len(cloud.asked("CreateProcessingJob"))
+        ears = Ears()
+        (broken,) = [r for r in batch.run(opened(cloud, kit.model, ears)) if r["state"] != "done"]
+        assert (broken["name"], broken["reason"]) == ("4", "no video")
+        assert ears.lines[-2:] == [
+            "videos that failed before and are what they were: 1; --retry tries them again",
+            "everything else is done already",
+        ]
+        assert len(cloud.asked("CreateProcessingJob")) == made
+
+        self.plant(cloud, "Completed", [row("4.mp4")])
+        again = batch.run(opened(cloud, kit.model, Ears(), retry=True))
+        assert {item["state"] for item in again} == {"done"}
+        assert json.loads(manifest.read_text()) == [{"prefix": PREFIX}, "4.mp4"]
         base = cloud.path(PROJECT.uri("batch", "nov", "tracks"))
         assert [path.name for path in base.glob("*.json")] == ["batch.json"]
 
@@ -319,6 +349,73 @@ class TestFailures:
         batch.run(opened(cloud, kit.model, ears))
         assert ears.lines[-1] == "everything is done already"
         assert len(cloud.asked("CreateProcessingJob")) == made
+
+    def test_a_failure_is_forgotten_with_its_video(self, kit: Kit, tmp_path: Path) -> None:
+        """What changed is tried again, and so is all with other settings."""
+        names = [f"{n}.mp4" for n in range(6)]
+        cloud = fake(tmp_path, *names)
+        failed = row("3.mp4", "failed", reason="no video")
+        self.plant(cloud, "Completed", [row(name) for name in names if name[0] != "3"] + [failed])
+        batch.run(opened(cloud, kit.model, Ears()))
+        made = len(cloud.asked("CreateProcessingJob"))
+        batch.run(opened(cloud, kit.model, Ears()))
+        assert len(cloud.asked("CreateProcessingJob")) == made
+        cloud.path(f"{PREFIX}3.mp4").write_bytes(b"another")
+        batch.run(opened(cloud, kit.model, Ears()))
+        manifest = cloud.path(PROJECT.uri("batch", "nov", "plan", "videos.json"))
+        assert json.loads(manifest.read_text())[1:] == ["3.mp4"]
+        batch.run(opened(cloud, kit.model, Ears(), arguments=("--video",)))
+        assert json.loads(manifest.read_text())[1:] == names
+
+    def test_no_fault_of_the_video_is_no_reason_to_leave_it_out(
+        self, kit: Kit, tmp_path: Path
+    ) -> None:
+        cloud = fake(tmp_path, *[f"{n}.mp4" for n in range(6)])
+        for reason in ("first", "second"):
+            self.plant(cloud, "Failed", [], reason=reason)
+            rows = batch.run(opened(cloud, kit.model, Ears()))
+            assert {item["reason"].rpartition(": ")[2] for item in rows} == {reason}
+        assert len(cloud.asked("CreateProcessingJob")) == 2
+
+    @pytest.mark.parametrize("all_fail", [False, True])
+    def test_why_nothing_was_detected_is_not_lost(
+        self, kit: Kit, tmp_path: Path, *, all_fail: bool
+    ) -> None:
+        """Shares write no manifest; each host tells of the videos that it detected in."""
+        cloud = fake(tmp_path, "good.mp4", "bad.mp4")
+        place = PROJECT.uri("batch", "nov", "detections")
+        told = row("bad.mp4", "failed", reason="bad.mp4: broken from frame 3 on")
+
+        def create(request: Request) -> dict[str, Any]:
+            step = request.parameters["AppSpecification"]["ContainerArguments"][0]
+            if step == "associate":
+                result(cloud, "", row("good.mp4"), row("bad.mp4", "waiting"))
+                return {}
+            good = (
+                row("good.mp4", "failed", reason="too") if all_fail else row("good.mp4", "detected")
+            )
+            for number, rows in enumerate(([told, good], [row("bad.mp4", "waiting")]), start=1):
+                path = cloud.path(f"{place}/detected-algo-{number}.json")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"videos": rows}))
+            if not all_fail:
+                cloud.path(f"{place}/detections/good").mkdir(parents=True)
+                cloud.path(f"{place}/detections/good/a.npz").touch()
+            return {}
+
+        self.plant(cloud, "Completed")
+        cloud.plant("CreateProcessingJob", create)
+        rows = {
+            item["name"]: item for item in batch.run(opened(cloud, kit.model, Ears(), way="detect"))
+        }
+        assert rows["bad"]["reason"] == "bad.mp4: broken from frame 3 on"
+        assert rows["good"]["state"] == ("failed" if all_fail else "done")
+        steps = [job["AppSpecification"]["ContainerArguments"][0]
+                 for job in cloud.asked("CreateProcessingJob")]  # fmt: skip
+        assert steps == (["detect"] if all_fail else ["detect", "associate"])
+        again = {r["name"]: r for r in batch.run(opened(cloud, kit.model, Ears(), way="detect"))}
+        assert again["bad"]["reason"] == "bad.mp4: broken from frame 3 on"
+        assert len(cloud.asked("CreateProcessingJob")) == len(steps)
 
     def test_a_changed_video_is_done_again(self, kit: Kit, tmp_path: Path) -> None:
         names = [f"{n}.mp4" for n in range(6)]
@@ -372,7 +469,7 @@ class TestFailures:
         ears = Ears()
         rows = batch.run(opened(cloud, kit.model, ears))
         assert len(cloud.asked("CreateProcessingJob")) == 1
-        assert any("of an earlier try still runs" in line for line in ears.lines)
+        assert any("or of another command, still runs" in line for line in ears.lines)
         assert {item["state"] for item in rows} == {"done"}
 
     def test_hostile_manifests(self, kit: Kit, tmp_path: Path) -> None:
@@ -429,6 +526,33 @@ class TestRehearsed:
         bring(made, found, tmp_path / "out")
         self.same(kit, tmp_path / "out")
 
+    def test_a_broken_video_in_shares(self, kit: Kit, tmp_path: Path) -> None:
+        """It breaks where one instance detects; the row says how, and it is not tried again."""
+        footage = tmp_path / "footage"
+        footage.mkdir()
+        shutil.copyfile(kit.folder / "a.mp4", footage / "a.mp4")
+        (footage / "b.mp4").write_bytes(b"no video")
+        given: dict[str, Any] = {
+            "name": "broken",
+            "source": str(footage),
+            "way": "detect",
+            "instances": 2,
+            "arguments": ("--chunk=5",),
+            "config": "[detector]\nworkers = 1\n",
+        }
+        rows = {
+            item["name"]: item for item in batch.run(opened(kit.cloud, kit.model, Ears(), **given))
+        }
+        assert rows["a"]["state"] == "done"
+        assert "b.mp4" in rows["b"]["reason"]
+        place = PROJECT.uri("batch", "broken", "detections")
+        names = {item.uri.removeprefix(f"{place}/") for item in kit.cloud.objects(f"{place}/")}
+        assert {"detected-algo-1.json", "detected-algo-2.json"} <= names
+        ears = Ears()
+        again = {r["name"]: r for r in batch.run(opened(kit.cloud, kit.model, ears, **given))}
+        assert again["b"] == rows["b"]
+        assert ears.lines[-1] == "everything else is done already"
+
     def test_shares(self, kit: Kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         import contextlib
 
@@ -452,6 +576,34 @@ class TestRehearsed:
         # Twelve to sixteen frames in chunks of five: three chunks, and of the last one four.
         assert sum(item["chunks"] for item in document["videos"]) == 3 * 4 + 4
         self.same(kit, tmp_path / "out")
+
+
+@pytest.mark.parametrize("when", ["uploading", "tracking", "bringing"])
+def test_ctrl_c_says_what_is_left(
+    tmp_path: Path, kit: Kit, capsys: pytest.CaptureFixture[str], when: str
+) -> None:
+    import contextlib
+
+    from motrail.cli.sagemaker import batch as command
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    name = {"uploading": "archive.upload_files", "tracking": "batch.run", "bringing": "batch.bring"}
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setattr(command, "open_cloud", lambda *_: contextlib.nullcontext(fake(tmp_path)))
+        patch.setattr("motrail.sagemaker.project.find_project", lambda *_: PROJECT)
+        patch.setattr("motrail.sagemaker.quotas.check_quota", lambda *_: None)
+        patch.setattr("motrail.sagemaker.batch.run", lambda _batch: [])
+        patch.setattr(f"motrail.sagemaker.{name[when]}", interrupt)
+        stack.enter_context(pytest.raises(KeyboardInterrupt))
+        command.batch_command(
+            str(kit.folder), model=str(kit.model.path), output=tmp_path / "out", job="nov"
+        )
+    assert capsys.readouterr().err.endswith(
+        "what was uploaded and tracked stays in S3, nothing of it half-made; the same command with "
+        "--job nov goes on, motrail sagemaker cleanup removes it\n"
+    )
 
 
 def test_command_words(tmp_path: Path, kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:

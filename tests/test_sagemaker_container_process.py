@@ -217,6 +217,7 @@ class TestInputs:
         (kept / "detections" / "a" / "1.npz").write_bytes(b"1")
         (kept / "detections" / ".run-host-0").touch()
         (kept / ".0123456789abcdef").touch()
+        (kept / "detected-algo-1.json").write_text('{"videos": []}')  # of an earlier try
         row = {"name": "a", "state": "failed"}
         for name, rows in {
             "batch.json": [row, {"name": "b"}], "batch-algo-1.json": [{**row, "state": "done"}],

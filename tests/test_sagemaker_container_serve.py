@@ -48,7 +48,7 @@ class TestCommand:
         program, words, left = raised.value.args
         assert program == sys.executable
         assert words == [sys.executable, "-m", "motrail", "serve", str(tmp_path / "model"),
-                         "--port=8123", "--host=0.0.0.0"]  # fmt: skip
+                         "--guarded", "--port=8123", "--host=0.0.0.0"]  # fmt: skip
         assert left == {
             "SAGEMAKER_BIND_TO_PORT": "8123",
             "A": "b",
@@ -132,4 +132,5 @@ class TestServer:
             assert ended(process, GRACE)[0] == 0
             # What was under way is finished.
             assert last.result() == 200
+        assert "warning" not in (tmp_path / "log").read_text()
         prove("containers: /ping under load", f"within {HEALTHY:g} s", f"{pings} of {pings}")

@@ -14,7 +14,7 @@ import pytest
 from models import spot_network
 from motrail.cli.app import run
 from motrail.cli.sagemaker import deploy as commands
-from motrail.cli.sagemaker.deploy import deploy_app
+from motrail.cli.sagemaker.deploying import Common
 from motrail.config import SageMakerSettings
 from motrail.detect.bundle import Bundle, read_bundle
 from motrail.errors import ConfigError, ModelError
@@ -181,6 +181,16 @@ class TestRequests:
         scaled = [r.parameters["ResourceId"] for r in found
                   if r.operation == "RegisterScalableTarget"]  # fmt: skip
         assert scaled == [f"endpoint/parcels/variant/variant-{n}" for n in (1, 2)]
+
+    def test_what_scales_is_tagged_as_what_it_is(self, model: Bundle) -> None:
+        for kind, low in (("realtime", 1), ("async", 1), ("async", 0)):
+            wanted = deployment(model, kind, scaling=Scaling(low, 3))
+            found = dry_run(PROJECT, SETTINGS, wanted, update=False)
+            for request in found:
+                check(request)
+            target = by_operation(found)["RegisterScalableTarget"]
+            assert (target["MinCapacity"], target["MaxCapacity"]) == (low, 3)
+            assert target["Tags"]["motrail:kind"] == kind
 
     def test_keys_and_networks(self, model: Bundle) -> None:
         net: dict[str, Any] = {
@@ -359,6 +369,19 @@ class TestDeploy:
         assert [now["EndpointConfigName"]] == before["configs"]
         assert now["EndpointStatus"] == "InService"
 
+    def test_what_is_put_back_is_tagged_as_it_was(
+        self, cloud: CheckedRehearsal, model: Bundle
+    ) -> None:
+        always_one = deployment(model, "async", scaling=Scaling(1, 2, 2.0))
+        deploy(cloud, PROJECT, SETTINGS, always_one, Says())
+        broken = Broken(cloud, "UpdateEndpoint")
+        broken.times = 1
+        with pytest.raises(CloudError, match="planted"):
+            deploy(broken, PROJECT, SETTINGS, always_one, Says(), update=True)
+        registered = [r for r in cloud.calls if r.operation == "RegisterScalableTarget"]
+        kinds = [request.parameters["Tags"]["motrail:kind"] for request in registered]
+        assert kinds == ["async", "async"]
+
     def test_an_interrupt_leaves_nothing(
         self, cloud: CheckedRehearsal, model: Bundle, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -367,6 +390,29 @@ class TestDeploy:
         with pytest.raises(KeyboardInterrupt):
             deploy(broken, PROJECT, SETTINGS, deployment(model), Says())
         assert nothing(cloud), left(cloud)
+
+    @pytest.mark.parametrize("done", [False, True])
+    @pytest.mark.parametrize(
+        "operation",
+        ["PutObject", "CreateModel", "CreateEndpointConfig", "CreateEndpoint", "PutMetricAlarm"],
+    )
+    def test_an_interrupt_anywhere_leaves_nothing(
+        self, cloud: CheckedRehearsal, model: Bundle, operation: str, *, done: bool
+    ) -> None:
+        """Ctrl-C in the midst of a request: nobody knows whether it arrived."""
+        broken = Broken(cloud, operation)
+        broken.error, broken.lost, broken.times = KeyboardInterrupt(), done, 1
+        with pytest.raises(KeyboardInterrupt):
+            deploy(broken, PROJECT, SETTINGS, deployment(model, "async"), Says())
+        assert nothing(cloud), left(cloud)
+
+    def test_what_goes_up_is_told_of(self, cloud: CheckedRehearsal, model: Bundle) -> None:
+        steps: list[tuple[str, int, int | None]] = []
+        wanted = deployment(model, scaling=Scaling())
+        deploy(cloud, PROJECT, SETTINGS, wanted, Says(), progress=lambda *step: steps.append(step))
+        (uri,) = left(cloud)["objects"]
+        (size,) = [item.size for item in cloud.objects(uri)]
+        assert (steps[0], steps[-1]) == (("uploading", 0, size), ("uploading", size, size))
 
     def test_a_second_interrupt_names_what_is_left(self) -> None:
         said, undone = Says(), []
@@ -409,6 +455,7 @@ class Broken:
         self._cloud, self._operation, self._after = cloud, operation, after
         self.lost = False
         self.times = 99
+        self.error: BaseException = CloudError("planted", code="Timeout")
         self.region, self.rehearsal = cloud.region, True
 
     def __getattr__(self, name: str) -> Any:
@@ -433,15 +480,15 @@ class Broken:
         if not fails or self.lost:
             self._cloud.upload(path, uri, **more)
         if fails:
-            raise CloudError("planted", code="Timeout")
+            raise self.error
 
     def call(self, request: Request) -> dict[str, Any]:
         fails = self._fails(request.operation)
         if fails and not self.lost:
-            raise CloudError("planted", code="ThrottlingException")
+            raise self.error
         answer = self._cloud.call(request)
         if fails:
-            raise CloudError("planted", code="Timeout")
+            raise self.error
         return answer
 
 
@@ -486,15 +533,14 @@ class TestCommand:
     def test_from_dry_run_to_removal(
         self, cloud: CheckedRehearsal, model: Bundle, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        given: dict[str, Any] = {"name": "night", "env": ("MOTRAIL_SERVE_QUEUE=9",)}
-        assert "async" in deploy_app
-        assert commands.async_command(str(model.path), **given, dry_run=True) == 0
+        words = ["async", str(model.path), "-n", "night", "--env", "MOTRAIL_SERVE_QUEUE=9"]
+        assert run(["sagemaker", "deploy", *words, "--dry-run"]) == 0
         shown = json.loads(capsys.readouterr().out)
         assert (
             shown[0]["parameters"]["PrimaryContainer"]["Environment"]["MOTRAIL_SERVE_QUEUE"] == "9"
         )
         assert nothing(cloud)
-        assert commands.async_command(str(model.path), **given, as_json=True) == 0
+        assert run(["sagemaker", "deploy", *words, "--json"]) == 0
         document = json.loads(capsys.readouterr().out)
         assert document["call"] == "motrail sagemaker invoke night VIDEO"
         assert document["remove"] == "motrail sagemaker deploy delete night"
@@ -509,11 +555,12 @@ class TestCommand:
         self, cloud: CheckedRehearsal, model: Bundle, capsys: pytest.CaptureFixture[str]
     ) -> None:
         path = str(model.path)
-        assert commands.realtime_command(path, name="eye", variant=(f"{path}=0.5",)) == 0
+        words = ["realtime", path, "-n", "eye", "--variant", f"{path}=0.5"]
+        assert run(["sagemaker", "deploy", *words]) == 0
         out = capsys.readouterr().out
         assert "motrail remote track VIDEO --endpoint eye" in out
         assert "1 × ml.g6.xlarge an hour" in out
-        assert commands.serverless_command(path, name="less") == 0
+        assert run(["sagemaker", "deploy", "serverless", path, "-n", "less"]) == 0
         assert "--endpoint less --track client" in capsys.readouterr().out
 
     @pytest.mark.usefixtures("call")
@@ -528,9 +575,9 @@ class TestCommand:
         path = str(model.path)
         for word in (path, f"{path}=-1", f"{path}=nan", "=1"):
             with pytest.raises(ConfigError, match="--variant: expected BUNDLE=WEIGHT as in"):
-                commands.realtime_command(path, name="eye", variant=(word,))
+                commands.realtime_command(path, common=Common(name="eye"), variant=(word,))
         with pytest.raises(ConfigError, match="--env: expected NAME=VALUE, found 'A'"):
-            commands.realtime_command(path, name="eye", env=("A",))
+            commands.realtime_command(path, common=Common(name="eye", env=("A",)))
 
 
 def test_dry_run_is_plain_json(model: Bundle) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,15 +15,17 @@ from commands import caller
 from models import SIDE, spots_clip, spots_picture
 from motrail.cli.app import run
 from motrail.config import RefineSettings, Settings
-from motrail.errors import ConfigError
+from motrail.errors import ConfigError, FormatError
 from motrail.remote.client import Client
 from motrail.remote.problems import RemoteError
 from motrail.remote.track import Order, track_by_frames, write_whole
-from motrail.sagemaker import endpoint_transport
+from motrail.sagemaker import endpoint_transport, receipt
 from motrail.sagemaker.endpoint import deploy
 from motrail.sagemaker.endpoint_transport import MAX_BYTES, EndpointTransport
 from motrail.sagemaker.invoke import InvokeError, forget, open_client, submit, wait, whole_at_once
-from motrail.sagemaker.request import CloudError, Request
+from motrail.sagemaker.receipt import Waiting
+from motrail.sagemaker.removal import remove_object
+from motrail.sagemaker.request import CloudError, Request, split_uri
 from motrail.video.read import open_source
 from sagemaker_endpoints import PROJECT, SETTINGS, bundle, deployment, message, real
 from served import Told, error_of, serving, told
@@ -82,6 +86,22 @@ class TestEndpoints:
             track_by_frames(source, client, order(tmp_path / "out"), where="client")
         assert (tmp_path / "out" / "clip.txt").read_bytes() == kit.tracks
 
+    def test_a_serverless_endpoint_takes_no_session(self, kit: Kit) -> None:
+        for session in ("NEW_SESSION", "a1"):
+            asked = {"SessionId": session, "EndpointName": "less", "Body": b"{}"}
+            with pytest.raises(CloudError, match="less is serverless; sessions are kept by") as no:
+                kit.cloud.call(Request("sagemaker-runtime", "InvokeEndpoint", asked))
+            assert no.value.code == "ValidationError"
+        before = len(kit.cloud.calls)
+        with (
+            open_client(kit.cloud, "less") as client,
+            pytest.raises(RemoteError, match="less: is serverless and keeps no sessions"),
+            client.session() as opened,
+        ):
+            opened.update(spots_picture([20]))
+        sent = [each.operation for each in kit.cloud.calls[before:]]
+        assert "InvokeEndpoint" not in sent  # it is known here
+
     def test_a_picture(self, kit: Kit) -> None:
         picture = spots_picture([20])
         with open_client(kit.cloud, "eye", encoding="png") as client:
@@ -103,11 +123,11 @@ class TestEndpoints:
         before = len(kit.cloud.messages)
         wanted = order(tmp_path / "out")
         waiting = submit(kit.cloud, PROJECT, "night", kit.clip, wanted, 600)
-        whole = wait(kit.cloud, waiting, "night", 600, lambda _line: None)
+        whole = wait(kit.cloud, PROJECT, "night", waiting)
         # The result was paid for: it stays until it is written here.
         assert waiting.output in [item.uri for item in kit.cloud.objects(waiting.output)]
         write_whole(whole, open_source(str(kit.clip)), wanted)
-        forget(kit.cloud, waiting)
+        forget(kit.cloud, PROJECT, "night", waiting)
         assert (tmp_path / "out" / "clip.txt").read_bytes() == kit.tracks
         assert message(kit.cloud, before)["TopicArn"] == PROJECT.success_topic
         # Nothing stays in S3: neither what went there nor what came of it.
@@ -119,7 +139,7 @@ class TestEndpoints:
         broken.write_bytes(b"no video at all" * 100)
         waiting = submit(kit.cloud, PROJECT, "night", broken, order(tmp_path), 600)
         with pytest.raises(InvokeError, match=r"endpoint night: .*\(bad_video\)"):
-            wait(kit.cloud, waiting, "night", 600, lambda _line: None)
+            wait(kit.cloud, PROJECT, "night", waiting)
         assert message(kit.cloud, before)["TopicArn"] == PROJECT.error_topic
         assert not list(kit.cloud.objects(PROJECT.uri("async", "night")))
 
@@ -163,8 +183,156 @@ class TestCommand:
         import contextlib
 
         from motrail.cli.sagemaker import cloud as shared
+        from motrail.cli.sagemaker import invoke
 
-        monkeypatch.setattr(shared, "open_cloud", lambda *_: contextlib.nullcontext(kit.cloud))
+        nothing = contextlib.nullcontext(kit.cloud)
+        monkeypatch.setattr(shared, "open_cloud", lambda *_: nothing)
+        monkeypatch.setattr(invoke, "open_cloud", lambda *_: nothing)
+        # The project of these tests has no stack.
+        monkeypatch.setattr("motrail.sagemaker.project.find_project", lambda *_: PROJECT)
+
+    @pytest.mark.usefixtures("call")
+    def test_what_was_left_is_fetched_by_the_command_that_was_said(
+        self,
+        kit: Kit,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def interrupted(_seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        call = caller(capsys)
+        with monkeypatch.context() as patched:
+            patched.setattr(kit.cloud, "objects", lambda _uri: iter(()))  # nothing has come yet
+            patched.setattr(kit.cloud, "sleep", interrupted)
+            words = ("--min-length", "6", "-o", tmp_path / "my out", "--region", "eu-west-1")
+            result = call("sagemaker", "invoke", "night", kit.clip, *words)
+        assert result.code == 130
+        (said,) = [line for line in result.err.splitlines() if line.startswith("  motrail ")]
+        command = shlex.split(said)[1:]
+        token = command[command.index("--fetch") + 1]
+        assert command == [
+            "sagemaker", "invoke", "night", str(kit.clip), "--fetch", token,
+            "--output", str(tmp_path / "my out"), "--region", "eu-west-1",
+        ]  # fmt: skip
+        assert not (tmp_path / "my out").exists()
+        # The settings are those it was sent with, and no other video takes its place.
+        other = spots_clip(tmp_path / "other.mp4", frames=5)
+        result = call("sagemaker", "invoke", "night", other, "--fetch", token)
+        assert (result.code, "expected the video that was sent, of" in result.err) == (1, True)
+        result = call(*command, "--min-length", "9")
+        assert (result.code, "leave out --min-length" in result.err) == (2, True)
+        result = call(*command)
+        assert result.code == 0, result.err
+        assert (tmp_path / "my out" / "clip.txt").read_bytes() == kit.refined
+        assert not list(kit.cloud.objects(PROJECT.uri("async", "night")))
+        result = call(*command)
+        assert result.code == 2
+        assert f"--fetch {token}: endpoint 'night' has no such request" in result.err
+
+    @pytest.mark.usefixtures("call")
+    def test_a_result_that_cannot_be_written_is_fetched_later(
+        self, kit: Kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        full = tmp_path / "full"
+        full.write_text("a file")
+        result = caller(capsys)("sagemaker", "invoke", "night", kit.clip, "-o", full)
+        assert result.code == 1
+        (said,) = [line for line in result.err.splitlines() if line.startswith("  motrail ")]
+        command = shlex.split(said)[1:]
+        command[command.index("--output") + 1] = str(tmp_path / "free")
+        assert caller(capsys)(*command).code == 0
+        assert (tmp_path / "free" / "clip.txt").read_bytes() == kit.tracks
+
+    @pytest.mark.usefixtures("call")
+    @pytest.mark.parametrize("token", ["../../models", "0123", "0123456789ABCDEF", ""])
+    def test_no_token(self, kit: Kit, capsys: pytest.CaptureFixture[str], token: str) -> None:
+        result = caller(capsys)("sagemaker", "invoke", "night", kit.clip, f"--fetch={token}")
+        assert result.code == 2
+        assert "--fetch: expected 16 letters and digits as they were shown" in result.err
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"output": "s3://motrail-rehearsed/models/x"},
+            {"output": 3},
+            {"token": "0" * 16},
+            {"size": True},
+            {"settings": {"sagemaker": 3}},
+            {"settings": {"unknown": {}}},
+            {"more": 1},
+        ],
+    )
+    def test_a_receipt_that_is_not_ours(self, kit: Kit, changes: dict[str, Any]) -> None:
+        token = "ab" * 8
+        uri = PROJECT.uri("async", "night", "output", "1.out")
+        good = Waiting(token, uri, uri, "", 3, 60, {"video": {"stride": 2}})
+        place = PROJECT.uri("async", "night", "input", f"{token}.json")
+        bucket, key = split_uri(place)
+        for content, fine in (({}, True), (changes, False)):
+            body = json.dumps(dataclasses.asdict(good) | content).encode()
+            put = Request("s3", "PutObject", {"Bucket": bucket, "Key": key, "Body": body})
+            kit.cloud.call(put)
+            if fine:
+                assert receipt.read(kit.cloud, PROJECT, "night", token) == good
+            else:
+                with pytest.raises(FormatError, match="expected the receipt of a request"):
+                    receipt.read(kit.cloud, PROJECT, "night", token)
+        remove_object(kit.cloud, place)
+
+    @pytest.mark.usefixtures("call")
+    @pytest.mark.parametrize(
+        ("endpoint", "source", "code", "said"),
+        [
+            ("eye", "frame.jpg", 1, "frame.jpg: no such file; expected an image"),
+            ("night", "frame.jpg", 1, "frame.jpg: no such file; expected an image"),
+            ("eye", "clip.avi", 1, "clip.avi: no such file; expected an image, a video, a folder"),
+            (
+                "night",
+                "x.png",
+                2,
+                "x.png: expected a video file for the asynchronous endpoint nigh",
+            ),
+            ("eye", "*.jpg", 1, "*.jpg"),
+            ("eye", "https://a/b.jpg", 1, "network addresses are not read"),
+        ],
+    )
+    def test_sources_that_are_none(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        endpoint: str,
+        source: str,
+        code: int,
+        said: str,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "x.png").write_bytes(b"x")
+        result = caller(capsys)("sagemaker", "invoke", endpoint, source)
+        assert (result.code, said in " ".join(result.err.split())) == (code, True), result.err
+
+    @pytest.mark.usefixtures("call")
+    def test_serverless_tracks_here_by_itself(
+        self, kit: Kit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ("--no-video", "--png", "-o", tmp_path / "out")
+        result = caller(capsys)("remote", "track", kit.clip, "--endpoint", "less", *words)
+        assert result.code == 0, result.err
+        assert "less is serverless and keeps no sessions: tracks are made here" in result.err
+        assert (tmp_path / "out" / "clip.txt").read_bytes() == kit.tracks
+        words = ("--no-video", "--png", "-o", tmp_path / "invoked")
+        result = caller(capsys)("sagemaker", "invoke", "less", kit.clip, *words)
+        assert (result.code, "keeps no sessions" in result.err) == (0, True)
+        assert (tmp_path / "invoked" / "clip.txt").read_bytes() == kit.tracks
+        result = caller(capsys)(
+            "remote", "track", kit.clip, "--endpoint", "less", "--track", "server"
+        )
+        assert (result.code, "--track server: endpoint less is serverless" in result.err) == (
+            2,
+            True,
+        )
 
     @pytest.mark.usefixtures("call")
     def test_remote_track(

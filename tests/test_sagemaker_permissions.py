@@ -23,8 +23,9 @@ from motrail.sagemaker.requests.stack import (
 from motrail.sagemaker.requests.training import TrainingOrder, create_training_job
 from motrail.sagemaker.requests.tuning import TuningOrder, create_tuning_job
 from motrail.sagemaker.rules import check
+from sagemaker_asked import asked
 from sagemaker_fake import ACCOUNT, KEY, PROJECT
-from sagemaker_policy import OPERATOR, SETUP, Permissions, is_allowed, matches
+from sagemaker_policy import OPERATOR, SETUP, Permissions, is_allowed, listed, matches
 from sagemaker_roles import Access
 
 if TYPE_CHECKING:
@@ -145,6 +146,45 @@ def test_who_sets_up_may_make_no_other_names() -> None:
     assert bucket_arns(("a1b", "c2d"), "cn-north-1") == "arn:aws-cn:s3:::a1b,arn:aws-cn:s3:::c2d"
 
 
+# By the name of each action: what is needed without a request of ours that has its name.
+_CARRIED = {"s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"}
+"""By boto3's transfers of files."""
+_BROUGHT = {
+    "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload",
+    "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
+}  # fmt: skip
+"""By who pushes images (Amazon ECR user guide, "IAM permissions for pushing an image")."""
+_ALONG = {
+    "application-autoscaling:TagResource", "cloudwatch:TagResource", "greengrass:TagResource",
+    "iam:CreateServiceLinkedRole", "iam:PassRole", "sagemaker:AddTags",
+    "kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey*",
+}  # fmt: skip
+"""By what other requests have in them: tags, roles, keys, the first endpoint that is scaled."""
+
+
+def test_the_operator_may_do_nothing_that_is_never_asked_for(full: Permissions) -> None:
+    names = {"service-quotas": "servicequotas", "greengrassv2": "greengrass"}
+    names |= {"sagemaker-runtime": "sagemaker"}
+    objects = {"s3:ListObjectsV2": "s3:ListBucket", "s3:DeleteObjects": "s3:DeleteObject"}
+    found = {f"{names.get(service, service)}:{operation}" for service, operation in asked()}
+    needed = {objects.get(action, action) for action in found} | _CARRIED | _BROUGHT | _ALONG
+    allowed = {action for each in full.policies[OPERATOR] for action in listed(each["Action"])}
+    assert allowed - needed == set()
+    # And every request is known to somebody, but for those that need no permission.
+    setup = {action for each in full.policies[SETUP] for action in listed(each["Action"])}
+    versions = {"s3:ListObjectVersions"}  # is allowed as s3:ListBucketVersions
+    assert needed - allowed - setup - versions - {"s3:ListObjectsV2"} == set()
+
+
+def test_the_code_is_read_for_what_it_asks() -> None:
+    found = asked()
+    assert ("sagemaker", "DescribeModel") in found
+    assert ("sagemaker", "StopLabelingJob") in found
+    assert ("cloudwatch", "ListTagsForResource") in found
+    assert ("sagemaker", "UpdateEndpointWeightsAndCapacities") not in found
+    assert ("logs", "FilterLogEvents") not in found
+
+
 # What SageMaker does in a role -------------------------------------------------------------------
 
 
@@ -235,7 +275,7 @@ def flows() -> Iterator[Request]:
     )
     yield endpoint.create_endpoint(PROJECT, "e", "c", {})
     yield endpoint.update_endpoint("e", "c")
-    yield scaling.register(PROJECT, "e", "main", 0, 2)
+    yield scaling.register(PROJECT, "e", "main", scaling.Bounds(0, 2), "async")
     yield scaling.track_backlog("e", "main", 2.0)
     yield scaling.wake("e", "main")
     yield scaling.backlog_alarm(PROJECT, "e", "main", "arn:aws:autoscaling:…")

@@ -17,12 +17,14 @@ from motrail.sagemaker.project import Project, find_project
 from motrail.sagemaker.redact import redact
 from motrail.sagemaker.rehearsal import Rehearsal
 from motrail.sagemaker.request import CloudError
-from motrail.sagemaker.setup import carry_out, discard, explain, plan_stack
+from motrail.sagemaker.setup import carry_out, discard, explain, find_stack, plan_stack
 from sagemaker_fake import ACCOUNT, KEY, NOT_THERE, OUTPUTS, PROJECT, Fake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from motrail.sagemaker.request import Request
 
 STACK_ID = f"arn:aws:cloudformation:eu-west-1:{ACCOUNT}:stack/motrail/0a1b2c3d"
 BUCKET_CHANGE = {
@@ -183,6 +185,25 @@ def test_a_change_that_takes_a_while_is_waited_for() -> None:
     assert plan_stack(cloud, SageMakerSettings()).kind == "CREATE"
     assert cloud.slept == [setup.POLL_SECONDS]
     assert cloud.sent("CreateChangeSet")[0]["OnStackFailure"] == "DELETE"
+
+
+@pytest.mark.parametrize("came", [False, True])
+def test_ctrl_c_while_a_change_is_worked_out_leaves_nothing(
+    rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch, *, came: bool
+) -> None:
+    send = rehearsal.call
+
+    def call(request: Request) -> dict[str, Any]:
+        if request.operation == "CreateChangeSet":
+            if came:
+                send(request)
+            raise KeyboardInterrupt
+        return send(request)
+
+    monkeypatch.setattr(rehearsal, "call", call)
+    with pytest.raises(KeyboardInterrupt):
+        plan_stack(rehearsal, SageMakerSettings())
+    assert find_stack(rehearsal, "motrail") is None
 
 
 def test_a_refused_change_says_why_and_leaves_nothing() -> None:

@@ -16,16 +16,20 @@ from models import SIDE, SPOT, spots_clip, spots_picture, write_bundle
 from motrail.cli.app import run as run_command
 from motrail.config import RefineSettings, Settings
 from motrail.detect.detector import Detector, load_detector
+from motrail.detect.failure import AnswerError
 from motrail.errors import ConfigError, MissingExtraError, ModelError
 from motrail.serve.answers import FRAME_TYPES, wanted
 from motrail.serve.problems import Problem
 from motrail.serve.run import open_socket
 from motrail.serve.security import find_token
+from motrail.types import Detections
 from served import INVOKE, Served, Told, encoded, error_of, npy, png, serving, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 VIDEO = "video/mp4"
 
@@ -249,11 +253,36 @@ class TestFrames:
         network = Told(fault=ModelError("/home/me/model.onnx: the network failed"))
         with serving(network) as server:
             answer = server.post(told(1))
-            assert error_of(answer, 500)[0] == "internal"
+            code, message = error_of(answer, 500)
+            assert code == "bad_model"
+            assert message.startswith("model 'spots': it failed; the server's log says more")
             assert "home" not in answer.text
             entry = server.log(answer.headers["x-request-id"])
         assert entry["level"] == "error"
-        assert "the network failed" in entry["error"]
+        assert "/home/me/model.onnx: the network failed" in entry["error"]
+
+    def test_a_network_that_answers_with_nonsense(self) -> None:
+        fault = AnswerError(
+            "/home/me/model.onnx", "the network answered with boxes of infinite size"
+        )
+        with serving(Told(fault=fault)) as server:
+            answer = server.post(told(1))
+            message = "model 'spots': the network answered with boxes of infinite size"
+            assert error_of(answer, 500) == ("bad_model", message)
+            opened = server.post(told(1), session="NEW_SESSION")
+            assert error_of(opened, 500) == ("bad_model", message)
+            assert server.log(opened.headers["x-request-id"])["level"] == "error"
+
+    def test_boxes_that_no_picture_is_large_enough_for(self) -> None:
+        class Huge(Told):
+            def detect(self, image: NDArray[np.uint8]) -> Detections:
+                return Detections([[0, 0, 3e38, 90]], [0.9])
+
+        with serving(Huge()) as server:
+            assert server.post(told(1)).status_code == 200
+            code, message = error_of(server.post(told(1), ask="size=160x80"), 500)
+            assert code == "bad_model"
+            assert message.startswith("model 'spots': it failed")
 
 
 class TestVideo:
@@ -353,7 +382,7 @@ class TestVideo:
         numbers = [json.loads(line).get("frame") for line in lines[:-1]]
         assert numbers == list(range(1, len(numbers) + 1)) != []
         error = json.loads(lines[-1])["error"]
-        assert error["code"] == "internal"
+        assert error["code"] == "bad_model"
         assert "home" not in error["message"]
 
     def test_a_server_that_cannot_draw(

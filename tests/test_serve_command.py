@@ -95,9 +95,10 @@ def test_a_warning_where_everybody_may_come(model: Path, tmp_path: Path) -> None
         assert log.startswith("warning: everybody who reaches 0.0.0.0 may use this server; give ")
     (tmp_path / "token").write_text("sesame")
     words = ["--host", "0.0.0.0", "--token-file", str(tmp_path / "token")]  # noqa: S104
-    with process(model, *words) as (running, _):
-        running.terminate()
-        assert "warning" not in running.communicate(timeout=30)[1]
+    for more in (words, ["--host", "0.0.0.0", "--guarded"]):  # noqa: S104
+        with process(model, *more) as (running, _):
+            running.terminate()
+            assert "warning" not in running.communicate(timeout=30)[1]
 
 
 class TestWrongUse:

@@ -15,7 +15,7 @@ from models import spots_picture, write_bundle
 from motrail.cli.app import run as run_command
 from motrail.detect.detector import Detector, load_detector
 from motrail.serve.problems import Problem
-from motrail.serve.sessions import Sessions
+from motrail.serve.sessions import Look, Sessions
 from motrail.track.byte import ByteTracker
 from motrail.types import Detections
 from served import (
@@ -455,7 +455,9 @@ class TestTimes:
         none = Detections.empty()
         numbers = [
             number
-            for number, _ in session.track(1, [((9, 9), d) for d in (one, one, none, none, one)])
+            for number, _ in session.track(
+                1, [Look((9, 9), d) for d in (one, one, none, none, one)]
+            )
         ]
         assert numbers == [1, 2, 3, 4, 5]
         assert session.last == 5

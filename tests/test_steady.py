@@ -356,7 +356,10 @@ class TestSettings:
         assert (given.pop("image_size"), given.pop("match_threshold")) == (None, None)
         assert given == {name: known[name] for name in given}
         byte = set(inspect.signature(ByteTracker).parameters)
-        assert set(known) == set(signature.parameters) - {"image_size"} | byte | {"tracker"}
+        assert set(known) == set(signature.parameters) - {"image_size"} | byte | {
+            "tracker",
+            "camera_file",
+        }
 
     def test_settings_choose_the_tracker(self) -> None:
         byte = make_tracker(TrackerSettings(), 25)

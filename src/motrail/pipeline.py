@@ -13,7 +13,7 @@ import queue
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
 from motrail.errors import ModelError
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from motrail.moving import Camera
+    from motrail.track.camera import Motion
     from motrail.types import Detections, Frame, Tracks
 
 T = TypeVar("T")
@@ -51,6 +53,15 @@ class Tracker(Protocol):
         """Take in the next frame, `step` frames of the source after the last."""
 
 
+class MovedTracker(Protocol):
+    """A tracker that is told how the camera moved."""
+
+    def update(
+        self, detections: Detections, *, step: int = 1, motion: Motion | None = None
+    ) -> Tracks:
+        """As that of `Tracker`, and `motion` is the camera's since the last frame."""
+
+
 class Sink(Protocol):
     """Takes the results of a frame; finished at the end or thrown away after an error."""
 
@@ -68,7 +79,7 @@ class Sink(Protocol):
 
 
 def track(
-    frames: Iterable[Frame], detector: Detector, tracker: Tracker
+    frames: Iterable[Frame], detector: Detector, tracker: Tracker, camera: Camera | None = None
 ) -> Generator[tuple[Frame, Detections, Tracks]]:
     """Run the loop.
 
@@ -76,6 +87,7 @@ def track(
         frames: Frames in order; those left out are seen by their numbers.
         detector: Its `detect` is called for several frames at once, in threads.
         tracker: Is told of every frame in order, the empty ones too.
+        camera: See `follow`.
 
     Yields:
         Each frame with what was detected and tracked in it.
@@ -83,24 +95,32 @@ def track(
     Raises:
         ModelError: The network failed or answered with NaN; the message names the frame.
     """
-    return follow(detect(frames, detector), tracker)
+    return follow(detect(frames, detector), tracker, camera)
 
 
 def follow(
-    found: Generator[tuple[Frame, Detections]], tracker: Tracker
+    found: Generator[tuple[Frame, Detections]], tracker: Tracker, camera: Camera | None = None
 ) -> Generator[tuple[Frame, Detections, Tracks]]:
     """The second half of the loop: each frame with what was detected and tracked in it.
 
     Args:
         found: Frames in order with their detections; closed at the end.
         tracker: Is told of every frame, the empty ones too.
+        camera: Says how the camera moved, which the tracker is told, too; None where the tracker
+            needs nobody for that. See `motrail.moving.open_camera`.
     """
     last: int | None = None
     with contextlib.closing(found):
         for frame, detections in found:
             step = 1 if last is None else frame.number - last
             last = frame.number
-            yield frame, detections, tracker.update(detections, step=step)
+            if camera is None:
+                tracks = tracker.update(detections, step=step)
+            else:
+                motion = camera.motion(frame, detections)
+                moved = cast("MovedTracker", tracker)
+                tracks = moved.update(detections, step=step, motion=motion)
+            yield frame, detections, tracks
 
 
 def detect(frames: Iterable[Frame], detector: Detector) -> Generator[tuple[Frame, Detections]]:

@@ -15,6 +15,8 @@ from motrail.formats.mot.reader import read_class_names
 from motrail.formats.mot.tracks import TrackFileWriter, TrackRows, read_tracks
 from motrail.names import natural_order
 from motrail.outputs import WholeFile, output_folder, writing
+from motrail.track.camera_file import camera_file_path, read_camera_file
+from motrail.track.fill import CameraPath
 from motrail.track.refine import refine_rows
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def refine_files(
     settings: RefineSettings,
     *,
     stride: int = 1,
+    frame_rate: float | None = None,
+    camera: Path | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> list[RefinedFile]:
     """Refine a track file, or all of a folder, with the `labels.txt` beside.
@@ -68,26 +72,31 @@ def refine_files(
         output: Folder for files of the same names; for a file also another name in `.txt`.
         settings: What to do.
         stride: That of the tracking: every so many frames were looked at.
+        frame_rate: Frames a second of the source, for settings in seconds.
+        camera: File that says how the camera moved, or a folder with one for each track file; None
+            where it stood still, or nobody knows.
         progress: Told of each file.
 
     Raises:
-        ConfigError: Nothing is switched on, a result would take the place of what is read, or the
-            folder has the tracks of other classes.
-        FormatError: A file is no track file.
+        ConfigError: Nothing is switched on, settings are in seconds and there is no frame rate, a
+            result would take the place of what is read, or the folder has the tracks of other
+            classes.
+        FormatError: A file is no track file, or none of a camera, or that is of another video.
         OutputError: The results cannot be written; nothing is left half-written.
     """
     if not settings.active:
         raise ConfigError(
-            "nothing to do: switch on --max-gap (usually 20), --smoothing (3) or --min-length (5), "
-            "or set them in a section [refine] of the --config file"
+            "nothing to do: switch on --offline, or some of --max-gap (usually 20), --smoothing "
+            "(3) and --min-length (5), or set them in a section [refine] of the --config file"
         )
+    in_frames = settings.in_frames(frame_rate, stride)
     places = _places(source, output)
     folder = output_folder(places[0][1].parent)
     done = []
     with contextlib.ExitStack() as stack:
         _carry_labels(places[0][0].parent / _LABELS, folder / _LABELS, stack)
         for path, place in places:
-            rows, summary = _refine(path, place, settings, stride)
+            rows, summary = _refine(path, place, in_frames, stride, camera)
             writer = stack.enter_context(TrackFileWriter(place))
             writer.write_rows(rows)
             writer.finish()
@@ -147,16 +156,38 @@ def _carry_labels(path: Path, place: Path, stack: contextlib.ExitStack) -> None:
             whole.temporary.write_bytes(path.read_bytes())
 
 
+def _camera_path(path: Path, rows: TrackRows, stride: int) -> CameraPath:
+    """How the camera moved into the frames that were looked at, from the first one with a track."""
+    file, moved = read_camera_file(path), CameraPath()
+    if len(rows.frames):
+        first, last = int(rows.frames.min()), int(rows.frames.max())
+        try:
+            for number in range(first + stride, last + 1, stride):
+                moved.note(number, file.between(number - stride, number))
+        except DataError as error:
+            raise FormatError(path, str(error).removeprefix(f"{path}: ")) from None
+    return moved
+
+
 def _refine(
-    path: Path, place: Path, settings: RefineSettings, stride: int
+    path: Path, place: Path, settings: RefineSettings, stride: int, camera: Path | None
 ) -> tuple[TrackRows, RefinedFile]:
     rows = read_tracks(path)
     beyond = rows.frames[(rows.frames < 1) | (rows.frames > MAX_FRAMES)]
     if len(beyond):
         raise FormatError(path, f"expected frames 1 to {MAX_FRAMES:,}, found {beyond[0]}")
+    moved = (
+        None if camera is None else _camera_path(camera_file_path(camera, path.stem), rows, stride)
+    )
     try:
         refined = refine_rows(
-            rows.frames, rows.ids, rows.boxes_xywh, rows.scores, settings, step=stride
+            rows.frames,
+            rows.ids,
+            rows.boxes_xywh,
+            rows.scores,
+            settings,
+            step=stride,
+            camera=moved,
         )
     except DataError as error:
         raise FormatError(path, str(error)) from None

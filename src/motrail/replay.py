@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from motrail.track.fill import motion_known
 from motrail.types import SequenceTracks, Tracks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from motrail.pipeline import Tracker
+    from motrail.moving import FileCamera
+    from motrail.pipeline import MovedTracker, Tracker
+    from motrail.track.fill import CameraPath
     from motrail.types import SequenceDetections
 
 
@@ -21,6 +24,8 @@ def replay(
     length: int,
     *,
     frames: Sequence[int] | None = None,
+    camera: FileCamera | None = None,
+    path: CameraPath | None = None,
 ) -> SequenceTracks:
     """Give the detections of a sequence to a tracker, frame by frame.
 
@@ -29,6 +34,12 @@ def replay(
         tracker: A fresh one, which is told of every frame looked at, the empty ones too.
         length: Number of frames in the sequence.
         frames: Those that were looked at, ascending, from 1; left out, all to `length`.
+        camera: Says how the camera moved, which the tracker is told, too; None where it needs
+            nobody for that.
+        path: Takes down how the camera moved, as far as the tracker knows.
+
+    Raises:
+        DataError: The camera's file does not have a frame.
 
     Returns:
         What it gave out, with `detection_index` pointing into `detections`.
@@ -40,7 +51,14 @@ def replay(
     for number, found in enumerate(detections.by_frame(length), start=1):
         if looked_at is not None and number not in looked_at:
             continue
-        tracks = tracker.update(found, step=1 if last is None else number - last)
+        step = 1 if last is None else number - last
+        if camera is None:
+            tracks = tracker.update(found, step=step)
+        else:
+            motion = camera.motion_at(number)
+            tracks = cast("MovedTracker", tracker).update(found, step=step, motion=motion)
+        if path is not None:
+            path.note(number, motion_known(tracker))
         last = number
         if len(tracks):
             numbers.append(number)

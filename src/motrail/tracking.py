@@ -14,9 +14,10 @@ import numpy as np
 
 from motrail.errors import ConfigError, OutputError, VideoError
 from motrail.formats.mot.tracks import LabelsFile, TrackFileWriter, check_labels
+from motrail.moving import file_of, open_camera
 from motrail.outputs import WholeOutput, output_folder
 from motrail.pipeline import Background, Sink, Sinks, ahead, detect, follow, one_opencv_thread
-from motrail.track.refine import KeptTracks
+from motrail.track.kept import KeptTracks
 
 if TYPE_CHECKING:
     import os
@@ -194,12 +195,14 @@ class Followed:
         results: Its frames in order with their detections and tracks.
         class_names: Names of the classes.
         device: What the network ran on, for people.
+        tracker: That of the results, which may know how the camera moved; None elsewhere.
     """
 
     source: Source
     results: Generator[tuple[Frame, Detections, Tracks]]
     class_names: Sequence[str]
     device: str
+    tracker: object = None
 
 
 def track_source(
@@ -244,15 +247,28 @@ def track_found(
     video: bool = True,
     keep: Iterable[str | os.PathLike[str]] = (),
     progress: Callable[[Summary], None] | None = None,
+    name: str | None = None,
 ) -> Summary:
-    """Track what was detected in a source; the rest as in `track_source`."""
+    """Track what was detected in a source; the rest as in `track_source`.
+
+    Args:
+        found: The frames have pictures where `motrail.moving.needs_pictures`.
+        settings: All settings.
+        output: Folder for the results.
+        video: Whether to write the video.
+        keep: Files that no result may take the place of, besides the source and the camera's.
+        progress: Called after every frame of either pass.
+        name: Of the file with the camera's motion, if not that of the source.
+    """
     from motrail.track.make import make_tracker
 
     source = found.source
+    name = name or source.name
     tracker = make_tracker(settings.tracker, source.frame_rate, (source.width, source.height))
-    followed = Followed(
-        found.source, follow(found.results, tracker), found.class_names, found.device
-    )
+    results = follow(found.results, tracker, open_camera(settings.tracker, name))
+    followed = Followed(found.source, results, found.class_names, found.device, tracker)
+    file = file_of(settings.tracker, name)
+    keep = [*keep, *([file] if file else [])]
     return write_followed(followed, settings, output, video=video, keep=keep, progress=progress)
 
 
@@ -270,7 +286,7 @@ def write_followed(
     paths = _paths(source, output_folder(output), keep, video=video)
     check_labels(paths["labels"].parent, followed.class_names)
     summary = Summary(source.name, followed.device, source.width, source.height, source.frame_rate)
-    kept = KeptTracks() if settings.refine.active else None
+    kept = KeptTracks(settings.refine, followed.tracker) if settings.refine.active else None
     start = time.perf_counter()
 
     def done() -> None:
@@ -288,7 +304,7 @@ def write_followed(
                 if kept is None:
                     sinks.write(frame, tracks)
                 else:
-                    kept.keep(frame.number, tracks, len(detections))
+                    kept.keep(frame.number, tracks, detections)
                 summary.count(detections, tracks)
                 done()
         summary.broken_frames, summary.truncated = source.broken, source.truncated
@@ -303,11 +319,14 @@ def write_followed(
 
 def _refine(kept: KeptTracks, settings: Settings, summary: Summary) -> None:
     """Refine what was kept, and count it anew."""
-    before, after = kept.refine(settings.refine, step=settings.video.stride)
+    before, after = kept.refine(step=settings.video.stride, frame_rate=summary.frame_rate)
     summary.boxes = len(after)
     summary.tracks = len(np.unique(after.ids))
     summary.removed_tracks = len(np.unique(before.ids)) - summary.tracks
-    summary.filled_boxes = len(after) - int(np.isin(before.ids, after.ids).sum())
+    guessed = before.ids[before.detection_index < 0]
+    summary.filled_boxes = int(
+        (after.detection_index < 0).sum() - np.isin(guessed, after.ids).sum()
+    )
 
 
 def _draw(

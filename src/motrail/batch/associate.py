@@ -14,6 +14,7 @@ import numpy as np
 
 from motrail.errors import ConfigError, DataError, OutputError, VideoError
 from motrail.formats.mot.tracks import check_labels
+from motrail.moving import file_of, needs_pictures
 from motrail.outputs import WholeFile, output_folder, writing
 from motrail.tracking import Found, track_found
 from motrail.types import Frame
@@ -65,13 +66,17 @@ def associate(
     source = open_source(plan.video.path, start=clip.start, end=clip.end, stride=clip.stride)
     source.name = Path(plan.video.name).name
     frames: Iterator[Frame] | None = None
-    if video and not settings.refine.active:  # else it is read when all tracks are known
+    # To draw refined tracks, it is read when all of them are known.
+    if (video and not settings.refine.active) or needs_pictures(settings.tracker):
         frames = iter(source)
     found = Found(source, _results(plan, made_by, kept, source, frames), class_names, "none")
     folder = output_folder((output / plan.video.name).parent)
-    _check_places(source, folder, keep, video=video)
+    camera = file_of(settings.tracker, plan.video.name)
+    _check_places(source, folder, [*keep, *([camera] if camera else [])], video=video)
     with _workshop(kept, folder) as place:
-        summary = track_found(found, settings, place, video=video, progress=progress)
+        summary = track_found(
+            found, settings, place, video=video, progress=progress, name=plan.video.name
+        )
         check_labels(folder, class_names)
         for kind, path in summary.files.items():
             summary.files[kind] = str(_move(Path(path), folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,6 +19,7 @@ from motrail.batch.plan import Plan, Stretch, make_plan, note_unseekable, who_re
 from motrail.batch.turns import Turns
 from motrail.errors import ConfigError, MotrailError, OutputError
 from motrail.formats.mot.tracks import check_labels
+from motrail.moving import file_of
 from motrail.outputs import output_folder
 from motrail.workers import Failed
 
@@ -234,7 +236,11 @@ class Batch:
     def _stamp(self, plan: Plan) -> str:
         settings = dataclasses.asdict(self._settings)
         chosen = {key: settings[key] for key in ("tracker", "refine", "video")}
-        made_of = [plan.stretches[0].fingerprint, self._load.made_by, chosen]
+        made_of: list[object] = [plan.stretches[0].fingerprint, self._load.made_by, chosen]
+        camera = file_of(self._settings.tracker, plan.video.name)
+        if camera is not None:
+            with contextlib.suppress(OSError):  # what is wrong with it, the tracking says
+                made_of.append(hashlib.sha256(camera.read_bytes()).hexdigest())
         parts = [self._version, made_of]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

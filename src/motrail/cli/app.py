@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,17 @@ from rich.console import Console
 from rich.text import Text
 
 import motrail
+from motrail.cli.analyze import analyze_command
 from motrail.cli.batch import batch_command
+from motrail.cli.camera import camera_command
 from motrail.cli.config import config_app
 from motrail.cli.dataset import dataset_app
+from motrail.cli.demo import demo_command
 from motrail.cli.detect import detect_command
 from motrail.cli.evaluate import evaluate_command
 from motrail.cli.export import export_command
 from motrail.cli.interrupts import interrupts
+from motrail.cli.label import label_command
 from motrail.cli.refine import refine_command
 from motrail.cli.remote import remote_app
 from motrail.cli.serve import serve_command
@@ -53,10 +58,13 @@ app.command(track_command, name="track")
 app.command(batch_command, name="batch")
 app.command(refine_command, name="refine")
 app.command(detect_command, name="detect")
+app.command(camera_command, name="camera")
 app.command(dataset_app, name="dataset")
+app.command(label_command, name="label")
 app.command(train_command, name="train")
 app.command(export_command, name="export")
 app.command(evaluate_command, name="evaluate")
+app.command(analyze_command, name="analyze")
 app.command(tune_app, name="tune")
 app.command(remote_app, name="remote")
 app.command(serve_command, name="serve")
@@ -65,6 +73,7 @@ app.command(  # by its name, for it is large and few need it
     name="sagemaker",
     help="Label, train, tune and deploy at Amazon SageMaker, or rehearse it here.",
 )
+app.command(demo_command, name="demo")
 app.command(config_app, name="config")
 
 
@@ -82,11 +91,21 @@ def run(arguments: Sequence[str]) -> int:
         # On its way through an import, an interrupt may have become another error.
         if interrupts.just_came() or isinstance(error, KeyboardInterrupt):
             return _report("interrupted; nothing was left half-written", INTERRUPTED)
-        if debug:
+        at_aws = _is_at_aws(words)
+        if debug and not at_aws:
             raise
-        return _explain(error, at_aws=_is_at_aws(words))
+        if debug:
+            _trace(error)
+        return _explain(error, at_aws=at_aws)
     finally:
         interrupts.let_go()
+
+
+def _trace(error: BaseException) -> None:
+    """Where an error came from, without what somebody else could use."""
+    from motrail.sagemaker.redact import redact
+
+    sys.stderr.write(redact("".join(traceback.format_exception(error))))
 
 
 def _is_at_aws(words: Sequence[str]) -> bool:

@@ -13,11 +13,14 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from motrail.cli.interrupts import interrupts
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from motrail.tracking import Summary
 
 _LOG_EVERY = 15.0  # seconds
+_IN_BYTES = ("downloading", "uploading")
+"""What is counted in bytes."""
 
 
 @contextlib.contextmanager
@@ -105,6 +110,22 @@ def download_progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
         yield show
 
 
+class _CountColumn(ProgressColumn):
+    """How much is done of how much: things, or bytes and how many of them a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._things, self._bytes, self._speed = (
+            MofNCompleteColumn(), DownloadColumn(), TransferSpeedColumn(),
+        )  # fmt: skip
+
+    def render(self, task: Task) -> Text:
+        """The column of a task, by what it is called."""
+        if task.description not in _IN_BYTES:
+            return self._things.render(task)
+        return Text(" ").join([self._bytes.render(task), self._speed.render(task)])
+
+
 @contextlib.contextmanager
 def steps_progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """Show what is being done, how much of it, and when that will be over."""
@@ -114,7 +135,7 @@ def steps_progress() -> Iterator[Callable[[str, int, int | None], None]]:
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
+        _CountColumn(),
         TextColumn("ETA"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
@@ -149,9 +170,13 @@ def _log_steps() -> Callable[[str, int, int | None], None]:
         if now - last < _LOG_EVERY:
             return
         last = now
-        of = f" of {total}" if total else ""
+        of = f" of {_amount(what, total)}" if total else ""
         left = (now - start) / done * (total - done) if total and done else 0
         eta = f", {left:.0f} s left" if left else ""
-        print(f"{what}: {done}{of}{eta}", file=sys.stderr, flush=True)
+        print(f"{what}: {_amount(what, done)}{of}{eta}", file=sys.stderr, flush=True)
 
     return log
+
+
+def _amount(what: str, count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if what in _IN_BYTES else str(count)

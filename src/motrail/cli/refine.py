@@ -28,18 +28,21 @@ def refine_command(
     *,
     output: Output,
     stride: int | None = None,
+    frame_rate: float | None = None,
+    camera_file: Path | None = None,
     config: Annotated[Path | None, Parameter(name=("--config", "-c"))] = None,
     as_json: AsJson = False,
     refine: RefineFlags = None,
 ) -> int:
-    """Refine tracks when all frames are known: drop short ones, fill gaps, smooth boxes.
+    """Refine tracks when all frames are known: drop short and weak ones, fill gaps, smooth boxes.
 
     Class, score and visibility stay; filled boxes have a score on the line between those around
     the gap and no visibility. `motrail track` takes the same settings, and draws the result.
 
     For example:
 
-    - `motrail refine out/ --max-gap 20 -o refined`
+    - `motrail refine out/ --offline -o refined`
+    - `motrail refine out/ --max-gap-seconds 1 --frame-rate 50 -o refined`
     - `motrail refine out/match.txt --max-gap 20 --smoothing 3 --min-length 5 -o refined`
 
     Parameters
@@ -50,6 +53,11 @@ def refine_command(
         Folder for files of the same names; for a single file also another name in .txt.
     stride
         That of the tracking: every so many frames were looked at. [default: 1]
+    frame_rate
+        Frames a second of the video, which settings in seconds need.
+    camera_file
+        Where the camera moved: what `motrail camera` wrote, a file or a folder with one for each
+        track file. Gaps are filled as a standing camera would see them.
     config
         TOML file with a section [refine]; flags win over it.
     as_json
@@ -61,7 +69,13 @@ def refine_command(
     settings = resolve_settings(flags, config).settings
     with steps_progress() as progress:
         done = refine_files(
-            tracks, output, settings.refine, stride=settings.video.stride, progress=progress
+            tracks,
+            output,
+            settings.refine,
+            stride=settings.video.stride,
+            frame_rate=frame_rate,
+            camera=camera_file,
+            progress=progress,
         )
     if as_json:
         chosen = dataclasses.asdict(settings.refine) | {"stride": settings.video.stride}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 import motrail
+from motrail.cli.orders import order_of, with_model
 from motrail.cli.output import AsJson, print_json, print_rows
 from motrail.cli.progress import steps_progress
 from motrail.cli.settings import flags_of, resolve_settings
@@ -20,7 +21,7 @@ from motrail.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from motrail.config import Resolved, Settings
+    from motrail.config import Settings
     from motrail.remote.client import Client
     from motrail.remote.messages import Encoding
     from motrail.remote.track import Order
@@ -41,14 +42,14 @@ class Way:
     """How the video gets to the server.
 
     Attributes:
-        track: Who tracks.
+        track: Who tracks; None where the server does if it can.
         in_flight: Frames under way at a time.
         fit: Whether frames are scaled down before they are sent; None where the server says how.
         job: Whether it goes as a job; None to decide by its length.
         job_after: Minutes from which it does.
     """
 
-    track: Literal["server", "client"]
+    track: Literal["server", "client"] | None
     in_flight: int
     fit: bool | None
     job: bool | None
@@ -64,7 +65,7 @@ def track_command(
     rehearse: Path | None = None,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     video: Annotated[bool, Parameter(negative="--no-video")] = True,
-    track: Literal["server", "client"] = "server",
+    track: Literal["server", "client"] | None = None,
     jpeg_quality: int = 95,
     png: Annotated[bool, Parameter(negative="")] = False,
     raw: Annotated[bool, Parameter(negative="")] = False,
@@ -110,6 +111,7 @@ def track_command(
         Whether to write the video; --no-video is faster.
     track
         Who gives the identities: server, in a session; client, here, from what the server detects.
+        [default: server, and client for a serverless endpoint]
     jpeg_quality
         Of the frames sent, 1 to 100. JPEG loses a little: tracks differ from motrail track's.
     png
@@ -146,7 +148,7 @@ def track_command(
         connection={**sending, "timeout": timeout},
     )
     keep = [path for path in (config, token_file) if path is not None]
-    order = _order(resolved, output, keep, video=video)
+    order = order_of(resolved, output, keep, video=video)
     try:
         summary, order, where = _track(source, reach, order, way)
     except MissingExtraError as error:
@@ -219,8 +221,9 @@ def _track(source: str, reach: Reach, order: Order, way: Way) -> tuple[Summary, 
     chosen = order.settings.video
     frames = open_source(source, start=chosen.start, end=chosen.end, stride=chosen.stride)
     with _client(reach) as client:
+        way = _who_tracks(client, way)
         if way.track == "client":
-            order = _with_model(client, order)
+            order = with_model(client, order)
         return _run(Path(source), frames, client, order, way), order, client.url
 
 
@@ -248,23 +251,21 @@ def _read_token(path: Path) -> str:
         raise ConfigError(f"--token-file {path}: cannot be read: {error}") from error
 
 
-def _order(resolved: Resolved, output: Path | None, keep: list[Path], *, video: bool) -> Order:
-    from motrail.remote.track import Order
+def _who_tracks(client: Client, way: Way) -> Way:
+    """The way with who tracks, where that was left open.
 
-    given: dict[str, dict[str, Any]] = {}
-    for (section, key), origin in resolved.origins.items():
-        if origin != "default":
-            given.setdefault(section, {})[key] = getattr(getattr(resolved.settings, section), key)
-    return Order(resolved.settings, given, output, video=video, keep=keep)
-
-
-def _with_model(client: Client, order: Order) -> Order:
-    """The same with the tracker settings that come with the server's model, at the bottom."""
-    from motrail.config import Layer, resolve
-
-    below = Layer(f"{client.url}/model", {"tracker": client.model().tracker})
-    settings = resolve([Layer("flag", order.given), below]).settings
-    return dataclasses.replace(order, settings=settings)
+    Raises:
+        ConfigError: The server is to, and cannot.
+    """
+    if client.has_sessions:
+        return way if way.track else dataclasses.replace(way, track="server")
+    if way.track == "server":
+        raise ConfigError(
+            f"--track server: {client.url} is serverless and keeps no sessions; leave it out"
+        )
+    if way.track is None:
+        _say(f"{client.url} is serverless and keeps no sessions: tracks are made here")
+    return dataclasses.replace(way, track="client")
 
 
 def _run(path: Path, source: Source, client: Client, order: Order, way: Way) -> Summary:
@@ -280,7 +281,7 @@ def _run(path: Path, source: Source, client: Client, order: Order, way: Way) -> 
             source,
             client,
             order,
-            where=way.track,
+            where=way.track or "server",
             in_flight=way.in_flight,
             fit=way.fit,
             progress=progress,

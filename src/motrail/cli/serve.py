@@ -38,6 +38,7 @@ def serve_command(
     model: str,
     *,
     token_file: Path | None = None,
+    guarded: Annotated[bool, Parameter(negative="")] = False,
     config: Annotated[Path | None, Parameter(name=("--config", "-c"))] = None,
     detector: DetectorFlags = None,
     tracker: TrackerFlags = None,
@@ -63,20 +64,30 @@ def serve_command(
     token_file
         File with a token that requests must carry (Authorization: Bearer TOKEN); without it that
         of the environment variable MOTRAIL_SERVE_TOKEN, or none.
+    guarded
+        Something in front of the server lets in only who may use it, as SageMaker does with its
+        containers: no warning where there is no token.
     config
         TOML file with sections [detector], [tracker], [refine], [video] and [serve]; flags win
         over it.
     """
     flags = {"detector": detector, "tracker": tracker, "serve": serve}
     try:
-        return _serve(model, token_file, config, flags)
+        return _serve(model, token_file, config, flags, guarded=guarded)
     except MissingExtraError as error:
         if error.extra in EXTRAS:  # who lacks one of them should not be told of the others later
             raise MissingExtraError(error.package, ",".join(EXTRAS), error.cause) from error
         raise
 
 
-def _serve(model: str, token_file: Path | None, config: Path | None, flags: dict[str, Any]) -> int:
+def _serve(
+    model: str,
+    token_file: Path | None,
+    config: Path | None,
+    flags: dict[str, Any],
+    *,
+    guarded: bool,
+) -> int:
     from motrail.detect.detector import find_bundle, open_detector
 
     _import_all()
@@ -98,7 +109,7 @@ def _serve(model: str, token_file: Path | None, config: Path | None, flags: dict
         log, metrics = Log(), Metrics()
         jobs = _jobs(bundle, preset, settings, log, metrics)
         app = make_app(network, settings, info, token=token, jobs=jobs, log=log, metrics=metrics)
-        if token is None and not _is_loopback(wanted.host):
+        if token is None and not guarded and not _is_loopback(wanted.host):
             print(
                 f"warning: everybody who reaches {wanted.host} may use this server; give it a "
                 "--token-file, or --host 127.0.0.1",

@@ -11,7 +11,7 @@ from motrail.config import SECTIONS, Layer, environment_layer, resolve, toml_lay
 from motrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from cyclopts import Token
@@ -20,22 +20,43 @@ if TYPE_CHECKING:
     from motrail.detect.bundle import Bundle, ModelSpec
 
 
-def flags_of(section: str) -> Any:
+def group_of(section: str, about: str = "") -> Group:
+    """Under what heading `--help` shows the settings of a section.
+
+    Args:
+        section: Its name.
+        about: What stands below the heading.
+    """
+    return Group(f"{section.capitalize()} settings", help=about)
+
+
+def flags_of(section: str, shown: Collection[str] | None = None, about: str = "") -> Any:
     """The annotation of a parameter that takes a flag for every setting of the section.
 
     Its value is an object with an attribute for each, None where the flag was not given.
+
+    Args:
+        section: Its name.
+        shown: Settings that `--help` tells of; all if None. The others are taken all the same.
+        about: What stands below the heading of the section.
     """
     cls = SECTIONS[section]
     hints = get_type_hints(cls)
-    group = Group(f"{section.capitalize()} settings")
+    group = group_of(section, about)
     fields = []
     for item in dataclasses.fields(cls):
         kind: Any = str if item.name == "classes" else hints[item.name]
-        about = item.metadata["about"]
+        text = item.metadata["about"]
         if item.default is not None:
-            about += f" [default: {item.default}]"
+            text += f" [default: {item.default}]"
         whole = _whole_number if int in (kind, *getattr(kind, "__args__", ())) else None
-        parameter = Parameter(help=about, group=group, show_default=False, converter=whole)
+        parameter = Parameter(
+            help=text,
+            group=group,
+            show=shown is None or item.name in shown,
+            show_default=False,
+            converter=whole,
+        )
         flag = Annotated[Optional[kind], parameter]  # noqa: UP045
         fields.append((item.name, flag, dataclasses.field(default=None)))
     flags: Any = dataclasses.make_dataclass(

@@ -48,15 +48,15 @@ def track_command(
 
     Into the output folder come `NAME.txt` (a line per object and frame: frame, id, left, top,
     width, height, score, class, visibility), `labels.txt` (the names of the classes) and
-    `NAME.mp4` (the video with every object boxed, numbered and followed). With --max-gap,
-    --smoothing or --min-length the tracks are refined when all frames are known; the video then
-    shows the refined ones, for which the source is read twice.
+    `NAME.mp4` (the video with every object boxed, numbered and followed). With --offline (or
+    --max-gap, --smoothing, --min-length, --weak-length) the tracks are refined when all frames are
+    known; the video then shows the refined ones, for which the source is read twice.
 
     For example:
 
     - `motrail track match.mp4 --model yolox-s --classes person -o out`
     - `motrail track frames/ --model model.tar.gz --stride 2 --lost-seconds 1.5`
-    - `motrail track match.mp4 --model yolox-s --max-gap 20 --smoothing 3`
+    - `motrail track match.mp4 --model yolox-s --tracker steady --offline`
     - `motrail track belt.mp4 --model parcels.onnx --preset yolox --labels names.txt --no-video`
 
     Parameters
@@ -158,7 +158,7 @@ def _print_summary(summary: Summary, settings: Settings) -> None:
         ("tracks", f"{summary.tracks}, seen in {length} on average"),
     ]
     if settings.refine.active:
-        removed = f"{summary.removed_tracks} short tracks left out"
+        removed = f"{summary.removed_tracks} short or weak tracks left out"
         lines.append(("refined", f"{summary.filled_boxes} boxes filled in, {removed}"))
     if summary.broken_frames:
         lines.append(("broken", f"{summary.broken_frames} frames could not be decoded"))
@@ -176,6 +176,11 @@ def _why_nothing(summary: Summary, settings: Settings) -> str:
             "more; is it the right model, and the right --preset for it?"
         )
     if summary.removed_tracks:
+        if settings.refine.weak_length or settings.refine.weak_length_seconds:
+            return (
+                f"note: all {summary.removed_tracks} tracks were too short or too weak; lower "
+                "--weak-score, --weak-length or --min-length"
+            )
         return (
             f"note: all {summary.removed_tracks} tracks were seen in fewer than "
             f"{settings.refine.min_length} frames; lower --min-length"

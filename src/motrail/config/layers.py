@@ -24,10 +24,22 @@ OTHER_VARIABLES = {
     "MOTRAIL_ZOO_URL": "address to fetch models of the zoo from, in place of the official one",
     "MOTRAIL_SERVE_TOKEN": "token that requests to `motrail serve` have to carry",
     "MOTRAIL_SERVE_WEBHOOK_SECRET": "key that `motrail serve` signs its webhooks with",
+    "MOTRAIL_OPT_ML": "folder that takes the place of the root of SageMaker's containers",
     "MOTRAIL_TEST_DATA": "folder of the footage that the project's own tests use",
 }
 _OF_ONE_TRACKER = ("match_threshold", "lost_frames", "lost_seconds")
 """What suits one tracker does not suit another."""
+_IN_SECONDS = (
+    ("tracker", "lost_frames", "lost_seconds"),
+    ("tracker", "revive_frames", "revive_seconds"),
+    ("tracker", "coast_frames", "coast_seconds"),
+    ("refine", "max_gap", "max_gap_seconds"),
+    ("refine", "smoothing", "smoothing_seconds"),
+    ("refine", "min_length", "min_length_seconds"),
+    ("refine", "weak_length", "weak_length_seconds"),
+    ("refine", "max_lead", "max_lead_seconds"),
+)
+"""Settings in frames of the source, and the same in seconds."""
 SEARCH = "search"
 """The section of ranges, which are no settings; see `motrail.config.ranges`."""
 
@@ -109,11 +121,10 @@ def resolve(layers: Iterable[Layer]) -> Resolved:
         entries = list(_entries(layer))
         named = {(section, key) for section, key, _ in entries}
         # Who asks for frames on a higher layer does not want the seconds of a lower one.
-        if named & {("tracker", "lost_frames"), ("tracker", "lost_seconds")} == {
-            ("tracker", "lost_frames")
-        }:
-            chosen["tracker"].pop("lost_seconds", None)
-            origins["tracker", "lost_seconds"] = "default"
+        for section, frames, seconds in _IN_SECONDS:
+            if named & {(section, frames), (section, seconds)} == {(section, frames)}:
+                chosen[section].pop(seconds, None)
+                origins[section, seconds] = "default"
         # Nor does who asks for another tracker want what suited the one of a lower layer.
         if _other_tracker(entries, chosen["tracker"]):
             for key in _OF_ONE_TRACKER:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -21,7 +22,7 @@ Preset = Literal[
     "rt-detr",
 ]
 TrackerName = Literal["byte", "steady"]
-CameraMotion = Literal["detections", "given", "off"]
+CameraMotion = Literal["detections", "frames", "file", "given", "off"]
 ClassMode = Literal["separate", "vote", "ignore"]
 EncoderPreset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"
@@ -128,8 +129,14 @@ class TrackerSettings:
     )
     camera_motion: CameraMotion = setting(
         "detections",
-        "steady: detections finds the camera's motion in what most boxes do; given (from Python "
-        "alone) takes it from you; off is for cameras that stand still.",
+        "steady: where the camera's motion is found. detections: in what most boxes do; frames: in "
+        "the pictures, around the boxes; file: in --camera-file; off: the camera stands still; "
+        "given: from Python alone.",
+    )
+    camera_file: str | None = setting(
+        None,
+        "steady, with camera_motion file: what `motrail camera` wrote, a file or a folder with one "
+        "NAME.txt for each video.",
     )
     height_weight: float = setting(
         2.0,
@@ -168,7 +175,7 @@ class TrackerSettings:
             raise ConfigError(f"tracker: expected 'byte' or 'steady', found {self.tracker!r}")
         if self.camera_motion not in get_args(CameraMotion):
             raise ConfigError(
-                "camera_motion: expected 'detections', 'given' or 'off', found "
+                "camera_motion: expected 'detections', 'frames', 'file', 'given' or 'off', found "
                 f"{self.camera_motion!r}"
             )
         usual: dict[str, float] = {"match_threshold": 0.8, "lost_frames": 30}
@@ -179,8 +186,21 @@ class TrackerSettings:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
 
+    def _check_camera(self) -> None:
+        if self.camera_motion == "file" and self.camera_file is None:
+            raise ConfigError(
+                "camera_motion: 'file' needs camera_file (--camera-file): what `motrail camera` "
+                "wrote, a file or the folder it is in"
+            )
+        if self.camera_file is not None and self.camera_motion != "file":
+            raise ConfigError(
+                "camera_file: expected camera_motion 'file' (--camera-motion file) together with "
+                f"it, found {self.camera_motion!r}"
+            )
+
     def __post_init__(self) -> None:
         self._fill()
+        self._check_camera()
         within("revive_match_threshold", self.revive_match_threshold, 0, 1)
         within("revive_frames", self.revive_frames, 0, math.inf)
         within("revive_seconds", self.revive_seconds, 0, 1e9)
@@ -217,29 +237,118 @@ class TrackerSettings:
 class RefineSettings:
     """`[refine]`: what is done to tracks when all frames are known. See `motrail.track.refine`.
 
-    All off by default, and then tracks stay as the tracker gave them out.
+    All off by default, and then tracks stay as the tracker gave them out. What is left out of
+    `max_gap`, `smoothing`, `weak_length` and `max_lead` is filled in where `offline` asks for it.
     """
 
+    offline: bool = setting(
+        False,
+        "Make the most of knowing all frames: gaps filled, boxes smoothed, short and weak tracks "
+        "left out, others followed back to before they began, by the values that --max-gap, "
+        "--smoothing, --weak-length and --max-lead name.",
+    )
     max_gap: int = setting(
-        0,
-        "Gaps of up to so many missed frames of the source are filled by straight lines; 0: none.",
+        None,
+        "Gaps of up to so many missed frames of the source are filled by straight lines, as a "
+        "standing camera would see them; 0: none. 0 if unset; offline 30.",
     )
+    max_gap_seconds: float | None = setting(None, "The same in seconds; wins over max_gap.")
     smoothing: float = setting(
-        0.0,
+        None,
         "Standard deviation, in frames of the source, of the Gaussian that boxes are smoothed "
-        "with along each track; 0: not at all.",
+        "with along each track; 0: not at all. 0 if unset; offline 3.",
     )
+    smoothing_seconds: float | None = setting(None, "The same in seconds; wins over smoothing.")
     min_length: int = setting(0, "Tracks seen in fewer frames than this are left out; 0: none.")
+    min_length_seconds: float | None = setting(
+        None, "The same in seconds of the source; wins over min_length."
+    )
+    weak_length: int = setting(
+        None,
+        "Tracks seen for no more frames of the source than this are left out if their mean score "
+        "is below weak_score; 0: none. 0 if unset; offline 60.",
+    )
+    weak_length_seconds: float | None = setting(None, "The same in seconds; wins over weak_length.")
+    weak_score: float = setting(0.6, "Mean score from which a short track is not weak.")
+    max_lead: int = setting(
+        None,
+        "Up to so many frames of the source before a track begins, detections that no track has "
+        "and that lead to it are added; 0: none. 0 if unset; offline 30. Track files alone do not "
+        "have them.",
+    )
+    max_lead_seconds: float | None = setting(None, "The same in seconds; wins over max_lead.")
+    lead_score: float = setting(0.3, "Score that such a detection must reach.")
 
     def __post_init__(self) -> None:
-        within("max_gap", self.max_gap, 0, 10_000)
-        within("smoothing", self.smoothing, 0, 100)
+        usual = {"max_gap": 30, "smoothing": 3.0, "weak_length": 60, "max_lead": 30}
+        for name, value in usual.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, type(value)(value if self.offline else 0))
+        within("max_gap", self.max_gap, 0, _LONGEST_GAP)
+        within("max_gap_seconds", self.max_gap_seconds, 0, _LONGEST_GAP)
+        within("smoothing", self.smoothing, 0, _WIDEST)
+        within("smoothing_seconds", self.smoothing_seconds, 0, _WIDEST)
         within("min_length", self.min_length, 0, math.inf)
+        within("min_length_seconds", self.min_length_seconds, 0, 1e9)
+        within("weak_length", self.weak_length, 0, math.inf)
+        within("weak_length_seconds", self.weak_length_seconds, 0, 1e9)
+        within("weak_score", self.weak_score, 0, math.inf)
+        within("max_lead", self.max_lead, 0, math.inf)
+        within("max_lead_seconds", self.max_lead_seconds, 0, 1e9)
+        within("lead_score", self.lead_score, 0, math.inf)
+
+    @property
+    def fills(self) -> bool:
+        """Whether gaps are filled."""
+        return self._on("max_gap")
+
+    @property
+    def leads(self) -> bool:
+        """Whether tracks are followed back to before they began."""
+        return self._on("max_lead")
 
     @property
     def active(self) -> bool:
         """Whether anything is switched on."""
-        return bool(self.max_gap or self.smoothing or self.min_length)
+        return any(map(self._on, _IN_FRAMES))
+
+    def _on(self, name: str) -> bool:
+        seconds = getattr(self, f"{name}_seconds")
+        return bool(getattr(self, name) if seconds is None else seconds)
+
+    def in_frames(self, frame_rate: float | None, step: int = 1) -> RefineSettings:
+        """The same without seconds.
+
+        Args:
+            frame_rate: Frames a second of the source; None or 0 where nobody knows.
+            step: Frames of the source from one that was looked at to the next.
+
+        Raises:
+            ConfigError: There are seconds, and nobody knows the frame rate.
+        """
+        changes: dict[str, Any] = {}
+        for name in _IN_FRAMES:
+            seconds = getattr(self, f"{name}_seconds")
+            if seconds is None:
+                continue
+            if not frame_rate:
+                raise ConfigError(f"{name}_seconds: needs the frames a second of the source")
+            frames = seconds * frame_rate
+            changes |= {f"{name}_seconds": None, name: int(frames + _HAIR)}
+            if name == "smoothing":
+                changes[name] = min(frames, _WIDEST)
+            elif name == "min_length":  # of frames that were looked at
+                changes[name] = math.ceil(frames / step - _HAIR)
+            elif name == "max_gap":
+                changes[name] = min(changes[name], _LONGEST_GAP)
+        return dataclasses.replace(self, **changes)
+
+
+_IN_FRAMES = ("max_gap", "smoothing", "min_length", "weak_length", "max_lead")
+_LONGEST_GAP = 10_000
+_WIDEST = 100
+_HAIR = 1e-6
+"""0.1 s at 30 frames a second is 3 frames."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from motrail.dataset.folder import DatasetWriter
 from motrail.dataset.footage import place, silent, write_frames
 from motrail.dataset.scenes import TruthCollector, make_scene
 from motrail.outputs import WholeFolder, writing
+from motrail.track.camera_file import write_camera_file
 from motrail.types import Frame
 from motrail.video.source import Selection, Source
 
@@ -34,7 +35,8 @@ def write_scenes(
     """Make a dataset of synthetic clips; it appears whole or not at all.
 
     Beside the usual stands `<split>/<name>/world.json`: where each object is in metres and the
-    camera's homography, for every frame.
+    camera's homography, for every frame; and for all clips together `camera/<name>.txt`: how the
+    picture moved from frame to frame, see `motrail.track.camera_file`.
 
     Args:
         clips: Split (`all`, `train`, `val` or `test`), name and settings of each clip.
@@ -57,7 +59,9 @@ def write_scenes(
             path = folder / split / name / "world.json"
             with writing(path):
                 path.write_text(json.dumps(filming.truth.world()), encoding="utf-8")
+                (folder / "camera").mkdir(exist_ok=True)
                 shutil.rmtree(folder / ".work")
+            write_camera_file(folder / "camera" / f"{name}.txt", filming.truth.camera())
             summary.count(labels)
         writer.finish()
         summary.classes = list(writer.classes.names)

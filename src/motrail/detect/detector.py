@@ -11,12 +11,13 @@ import numpy as np
 from motrail.config import DetectorSettings, nearest
 from motrail.detect import bundle as bundles
 from motrail.detect.bare import bare_spec
+from motrail.detect.failure import AnswerError
 from motrail.detect.layouts.base import Wanted
 from motrail.detect.layouts.table import open_layout
 from motrail.detect.letterbox import Letterbox
 from motrail.detect.onnx import open_network
 from motrail.detect.trial import grey_answer, other_inputs
-from motrail.errors import ConfigError, ModelError
+from motrail.errors import ConfigError, DataError, ModelError
 from motrail.types import Detections
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Detector:
         self._others = other_inputs(network, spec)
         answer = grey_answer(network, spec)
         try:
-            self._layout = open_layout(spec, answer)
+            with np.errstate(over="ignore", invalid="ignore"):  # a frame's answer is what counts
+                self._layout = open_layout(spec, answer)
         except ModelError as error:
             raise ModelError(f"{name}: {error}") from None
 
@@ -86,18 +88,23 @@ class Detector:
 
         Raises:
             DataError: The picture has another shape or type.
-            ModelError: The network failed or answered with NaN.
+            AnswerError: The network answered with NaN or other nonsense.
+            ModelError: It failed.
         """
         if not hasattr(self._of_thread, "scratch"):
             self._of_thread.scratch = self._letterbox.new_scratch()
         blob = self._letterbox.apply(image, self._of_thread.scratch)
         answer = self._network.run_all(blob, self._layout.outputs, self._others)
-        try:
-            boxes, scores, class_ids = self._layout.read(answer, self._wanted)
-        except ModelError as error:
-            raise ModelError(f"{self._name}: {error}") from None
         height, width = image.shape[:2]
-        return Detections(self._letterbox.undo(boxes, width, height), scores, class_ids)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # caught as not finite
+                boxes, scores, class_ids = self._layout.read(answer, self._wanted)
+                boxes = self._letterbox.undo(boxes, width, height)
+            return Detections(boxes, scores, class_ids)
+        except ModelError as error:
+            raise AnswerError(self._name, str(error)) from None
+        except DataError as error:
+            raise AnswerError(self._name, f"the network answered with nonsense: {error}") from None
 
 
 def find_bundle(

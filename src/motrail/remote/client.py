@@ -314,6 +314,11 @@ class Client:
             ),
         )
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether the other side keeps sessions; a serverless endpoint does not."""
+        return self._transport.sessions
+
     def has_jobs(self) -> bool:
         """Whether the server takes jobs.
 

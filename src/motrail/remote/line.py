@@ -14,6 +14,10 @@ class Line(Transport, Protocol):
     def url(self) -> str:
         """What messages call it."""
 
+    @property
+    def sessions(self) -> bool:
+        """Whether the other side keeps sessions."""
+
     def sibling(self) -> Self:
         """Another one to the same model, that is given up and closed by itself."""
 

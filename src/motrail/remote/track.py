@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from motrail.config import RefineSettings
-from motrail.errors import VideoError
+from motrail.errors import ConfigError, VideoError
 from motrail.pipeline import ahead
 from motrail.remote.fit import Fit
 from motrail.remote.messages import CSV, read_all_tracks
@@ -104,6 +104,12 @@ def track_by_frames(
             results = client.detect_frames(source, in_flight=in_flight, fit=scaled)
             found = Found(source, results, model.classes, device)
             return track_found(found, order.settings, order.folder(source), **rest)
+        _check_camera(order)
+        if order.settings.refine.offline:
+            raise ConfigError(
+                "offline: in a session the server answers frame by frame, and never knows the "
+                "whole video; use --job, or --track client"
+            )
         with client.session(
             frame_rate=source.frame_rate or None,
             in_flight=in_flight,
@@ -157,8 +163,22 @@ def submit(path: Path, client: Client, order: Order) -> Job:
     return client.submit(path, settings=settings_of_videos(order))
 
 
+def _check_camera(order: Order) -> None:
+    """See that a server is not to read a file that is here."""
+    if order.settings.tracker.camera_file is not None:
+        raise ConfigError(
+            "camera_file: is here, and the server tracks; expected --track client, which tracks "
+            "here, or --camera-motion frames"
+        )
+
+
 def settings_of_videos(order: Order) -> dict[str, dict[str, object]]:
-    """What somebody chose of what a server minds that is given a whole video."""
+    """What somebody chose of what a server minds that is given a whole video.
+
+    Raises:
+        ConfigError: The camera's motion is in a file, which the server does not have.
+    """
+    _check_camera(order)
     return {
         section: {key: value for key, value in values.items() if chosen is None or key in chosen}
         for section, chosen in _FOR_JOBS.items()

@@ -110,6 +110,7 @@ class HttpTransport:
         except ImportError as error:
             raise MissingExtraError("httpx", "remote", error) from error
         self.url = url.rstrip("/")
+        self.sessions = True
         self.token, self.timeout, self.patience = token, timeout, patience
         self._httpx = httpx
         self._lock = threading.Lock()

@@ -197,4 +197,77 @@ class Widget:
     style: str = ""
 
 
-Block = Tiles | Heading | Subheading | Text | Note | Table | Figure | Row | Details | Widget
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A photograph or a drawing of pixels.
+
+    Attributes:
+        title: Above it, and read out by screen readers.
+        data: The file's bytes; they are put into the page.
+        kind: Its media type: `image/jpeg` or `image/png`.
+        caption: Beneath it.
+    """
+
+    template: ClassVar[str] = "picture.html"
+    title: str
+    data: bytes
+    kind: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A short video.
+
+    Attributes:
+        title: Above it, and read out by screen readers.
+        data: An MP4 file's bytes; they are put into the page.
+        caption: Beneath it.
+    """
+
+    template: ClassVar[str] = "film.html"
+    title: str
+    data: bytes
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Command lines, or what they printed.
+
+    Attributes:
+        text: As it stands.
+    """
+
+    template: ClassVar[str] = "code.html"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where to look next.
+
+    Attributes:
+        links: Text and address of each; addresses are relative to the page.
+    """
+
+    template: ClassVar[str] = "links.html"
+    links: Sequence[tuple[str, str]]
+
+
+Block = (
+    Tiles
+    | Heading
+    | Subheading
+    | Text
+    | Note
+    | Table
+    | Figure
+    | Row
+    | Details
+    | Widget
+    | Picture
+    | Film
+    | Code
+    | Links
+)

@@ -110,6 +110,7 @@ def _environment(extra: str) -> Environment:
     )
     environment.filters["percent"] = _percent
     environment.filters["script_json"] = json_for_script
+    environment.filters["base64"] = _base64
     return environment
 
 
@@ -122,6 +123,10 @@ def _source(environment: Any, name: str) -> str:
 def _percent(share: float) -> str:
     """A length for CSS: `67.95%`, within 0 to 100."""
     return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _hash(script: str) -> str:

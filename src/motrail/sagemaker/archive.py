@@ -10,15 +10,23 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from motrail.batch.find import VIDEO_ENDINGS
+from motrail.dataset.footage import silent
 from motrail.errors import ConfigError
 from motrail.names import IMAGE_SUFFIXES
-from motrail.sagemaker.datasets import digest_of, is_same, read_record, write_record
+from motrail.sagemaker.datasets import (
+    digest_of,
+    is_same,
+    read_record,
+    upload_files,
+    write_record,
+)
 from motrail.sagemaker.transfer import safe_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from motrail.dataset.footage import Progress
     from motrail.sagemaker.request import Cloud, ObjectInfo
 
 Way = Literal["videos", "detect"]
@@ -87,14 +95,17 @@ class Footage:
         return [{"prefix": self.prefix}, *self.names]
 
 
-def send_footage(cloud: Cloud, source: Path, prefix: str, say: Callable[[str], None]) -> None:
+def send_footage(
+    cloud: Cloud, source: Path, prefix: str, say: Callable[[str], None], progress: Progress = silent
+) -> None:
     """Copy a folder or a file to S3, as far as its content is not there; hidden files stay here.
 
     Args:
         cloud: Where to.
         source: The folder or file.
         prefix: `s3://bucket/…/`, with the slash.
-        say: Told of each file.
+        say: Told how much it is.
+        progress: Told of files looked at, and of bytes that went over.
 
     Raises:
         ConfigError: There is neither.
@@ -104,11 +115,15 @@ def send_footage(cloud: Cloud, source: Path, prefix: str, say: Callable[[str], N
     there = {item.uri: item for item in cloud.objects(prefix)}
     record = prefix.rstrip("/")
     known = read_record(cloud, f"{record}.json")
-    digests = {name: digest_of(file) for name, file in files.items()}
+    digests = {}
+    for done, (name, file) in enumerate(files.items(), start=1):
+        digests[name] = digest_of(file)
+        progress("looking for what changed", done, len(files))
     todo = [n for n in files if not is_same(digests[n], there.get(prefix + n), known.get(n))]
-    for number, name in enumerate(todo, start=1):
-        say(f"uploading {number} of {len(todo)}: {name}")
-        cloud.upload(files[name], prefix + name)
+    if todo:
+        size = sum(files[name].stat().st_size for name in todo) / 1e6
+        say(f"uploading {len(todo)} of {len(files)} files, {size:,.1f} MB")
+        upload_files(cloud, {prefix + name: files[name] for name in todo}, progress)
     if todo or not known:
         write_record(cloud, record, digests)
 

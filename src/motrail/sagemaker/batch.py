@@ -6,36 +6,40 @@ import dataclasses
 import hashlib
 import json
 import re
-import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from motrail.batch.find import VIDEO_ENDINGS
+from motrail.dataset.footage import silent
 from motrail.errors import ConfigError
-from motrail.sagemaker.archive import MAX_INSTANCES, deal, find_footage, send_footage, stem
-from motrail.sagemaker.deployment import pack
+from motrail.sagemaker.archive import MAX_INSTANCES, deal, find_footage, send_footage
+from motrail.sagemaker.batch_plan import KEPT, Plan
 from motrail.sagemaker.ledger import (
     fetch,
     get_json,
+    is_broken,
     is_done,
     put_json,
+    read_reasons,
     read_rows,
-    without_result,
+    reports,
+    settled,
     write_rows,
 )
 from motrail.sagemaker.redact import redact
 from motrail.sagemaker.removal import remove_object
-from motrail.sagemaker.request import CloudError, split_uri
+from motrail.sagemaker.request import split_uri
 from motrail.sagemaker.requests import processing
 from motrail.sagemaker.rules import check
-from motrail.sagemaker.takeback import is_missing
+from motrail.sagemaker.turn import Turn
 from motrail.sagemaker.watch import JobLog, Task, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from motrail.config import SageMakerSettings
+    from motrail.dataset.footage import Progress
     from motrail.detect.bundle import Bundle
     from motrail.sagemaker.archive import Deal, Footage, Way
     from motrail.sagemaker.ledger import Row
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
 
 LOGS = "/aws/sagemaker/ProcessingJobs"
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-_KEPT = "detections/"
+_ALL_DONE = "everything is done already"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Order:
         way: How it is dealt; None decides by the videos.
         arguments: Flags of `motrail batch`, such as `--video`.
         config: Settings as TOML; None for none.
+        retry: Whether videos that failed before are tried again, though they did not change.
     """
 
     name: str
@@ -69,6 +74,7 @@ class Order:
     way: Way | None = None
     arguments: tuple[str, ...] = ()
     config: str | None = None
+    retry: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -92,7 +98,7 @@ class Batch:
         watcher: Told of what is done, and asked on Ctrl-C.
         footage: The videos.
         deal: How they are dealt.
-        rows: What is known of each video, by its name below the prefix.
+        progress: Told of bytes that go over or come.
     """
 
     cloud: Cloud
@@ -102,12 +108,17 @@ class Batch:
     watcher: Watcher
     footage: Footage
     deal: Deal
-    rows: dict[str, Row] = field(default_factory=dict)
+    progress: Progress = silent
 
     @property
     def results(self) -> str:
         """Prefix of the results, with the slash."""
         return self.uri("tracks") + "/"
+
+    @property
+    def detections(self) -> str:
+        """Prefix of what was detected in shares, with the slash."""
+        return self.uri("detections") + "/"
 
     @property
     def ledger(self) -> str:
@@ -120,9 +131,22 @@ class Batch:
 
 
 def open_batch(
-    cloud: Cloud, project: Project, settings: SageMakerSettings, order: Order, watcher: Watcher
+    cloud: Cloud,
+    project: Project,
+    settings: SageMakerSettings,
+    order: Order,
+    watcher: Watcher,
+    progress: Progress = silent,
 ) -> Batch:
     """See what there is to do; a folder here is uploaded.
+
+    Args:
+        cloud: Where.
+        project: Names of the stack.
+        settings: Instance type and the like.
+        order: What is to be done.
+        watcher: Told of what is done, and asked on Ctrl-C.
+        progress: Told of bytes that go over, then and later.
 
     Raises:
         ConfigError: There is no footage, or it cannot be dealt.
@@ -132,7 +156,7 @@ def open_batch(
     prefix = order.source.rstrip("/") + "/"
     if not order.source.startswith("s3://"):
         prefix = project.uri("batch", order.name, "input") + "/"
-        send_footage(cloud, Path(order.source), prefix, watcher.say)
+        send_footage(cloud, Path(order.source), prefix, watcher.say, progress)
     split_uri(prefix)
     alone = PurePosixPath(order.source).suffix.lower() in VIDEO_ENDINGS
     if order.source.startswith("s3://") and alone:  # one video
@@ -148,7 +172,7 @@ def open_batch(
         f"{footage.videos} videos, {gib:.2f} GiB, on {dealt.instances} × "
         f"{settings.processing_instance}: {ways[dealt.way]}"
     )
-    return Batch(cloud, project, settings, order, watcher, footage, dealt)
+    return Batch(cloud, project, settings, order, watcher, footage, dealt, progress)
 
 
 def _check_order(project: Project, settings: SageMakerSettings, order: Order) -> None:
@@ -169,7 +193,7 @@ def _check_order(project: Project, settings: SageMakerSettings, order: Order) ->
 
 def dry_run(batch: Batch) -> list[Request]:
     """The jobs that `run` would make, if nothing was done yet."""
-    plan = _Plan(batch)
+    plan = Plan(batch)
     if batch.deal.way == "videos":
         return [plan.videos(batch.project.unique("batch-videos"), batch.footage, None)]
     return [
@@ -181,115 +205,76 @@ def dry_run(batch: Batch) -> list[Request]:
 def run(batch: Batch) -> list[Row]:
     """Do what is missing, and say what became of each video.
 
+    A video that failed is not tried again unless it changed, or the order says so.
+
     Returns:
         A row for each video, as in `batch.json` of `motrail batch`.
 
     Raises:
+        BusyError: Another command makes jobs of this batch at the same moment.
         ConfigError: A job cannot be had.
         CloudError: AWS refused.
         LeftError: After Ctrl-C; the job goes on or was told to stop.
     """
-    cloud = batch.cloud
-    _begin(batch)
-    batch.rows = read_rows(cloud, batch.results, batch.ledger, batch.footage.units)
-    missing = [name for name in batch.footage.units if not is_done(batch.rows.get(name))]
-    if not missing:
-        batch.watcher.say("everything is done already")
-        return _finish(batch, "")
-    plan = _Plan(batch)
-    kept = [item.uri for item in cloud.objects(batch.uri("tracks") + f"/{_KEPT}")]
-    if batch.deal.way == "videos":
-        todo = batch.footage.only(missing)
-        dealt = dataclasses.replace(batch.deal, instances=min(batch.deal.instances, todo.videos))
-        plan = _Plan(dataclasses.replace(batch, deal=dealt))
-        plan.send(todo)
-        request = plan.videos(
-            batch.project.unique("batch-videos"), todo, plan.send_kept(kept, missing)
-        )
-        reason = _job(batch, request)
-        return _finish(batch, reason)
-    plan.send(batch.footage)
-    detected = batch.uri("detections") + "/"
-    kept_before = detected if any(True for _ in cloud.objects(detected)) else None
-    reason = _job(batch, plan.detect(batch.project.unique("batch-detect"), kept_before))
-    if any(True for _ in cloud.objects(detected)):
-        # What was detected is tracked, also where an instance failed.
-        later = _job(batch, plan.associate(batch.project.unique("batch-associate")))
-        reason = reason or later
-    return _finish(batch, reason)
+    turn = Turn(batch.cloud, batch.uri("plan", "job.json"), batch.order.name, batch.watcher.say)
+    while (job := turn.look()) is not None:
+        batch.watcher.say(f"job {job} of an earlier try, or of another command, still runs")
+        _wait(batch, job)
+    name = batch.project.unique(f"batch-{batch.deal.way}")
+    with turn.taken(name):
+        _begin(batch)
+        rows = read_rows(batch.cloud, batch.results, batch.ledger, batch.footage.units)
+        tags = batch.footage.tags()
+        broken = {unit for unit in tags if is_broken(rows.get(unit), tags[unit])}
+        missing = [u for u in tags if u not in broken and not is_done(rows.get(u))]
+        if broken:
+            batch.watcher.say(
+                f"videos that failed before and are what they were: {len(broken)}; --retry tries "
+                "them again"
+            )
+        if not missing:
+            batch.watcher.say("everything else is done already" if broken else _ALL_DONE)
+            return _finish(batch, turn, "")
+        if batch.deal.way == "videos":
+            return _finish(batch, turn, _videos(batch, turn, name, missing))
+        wanted = batch.footage.only(set(tags) - broken)
+        return _finish(batch, turn, _detect(batch, turn, name, wanted))
 
 
-class _Plan:
-    """Makes the requests of a batch, and lays out what they refer to."""
+def _videos(batch: Batch, turn: Turn, name: str, missing: Sequence[str]) -> str:
+    """Have each instance track its own videos; why not all is well, if so."""
+    kept = [item.uri for item in batch.cloud.objects(f"{batch.results}{KEPT}")]
+    todo = batch.footage.only(missing)
+    dealt = dataclasses.replace(batch.deal, instances=min(batch.deal.instances, todo.videos))
+    plan = Plan(dataclasses.replace(batch, deal=dealt))
+    plan.send(todo)
+    request = plan.videos(name, todo, plan.send_kept(kept, missing))
+    turn.check()
+    return _wait(batch, name, request)
 
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
 
-    def send(self, footage: Footage) -> None:
-        """The manifest of the videos, the model and the settings."""
-        batch = self._batch
-        put_json(batch.cloud, batch.uri("plan", "videos.json"), footage.manifest())
-        with tempfile.TemporaryDirectory(prefix="motrail-") as folder:
-            packed = Path(folder) / "model.tar.gz"
-            pack(batch.order.bundle, packed)
-            batch.cloud.upload(packed, batch.uri("plan", "model", "model.tar.gz"))
-            if batch.order.config is not None:
-                config = Path(folder) / "config.toml"
-                config.write_text(batch.order.config, encoding="utf-8")
-                batch.cloud.upload(config, batch.uri("plan", "config", "config.toml"))
-
-    def send_kept(self, kept: Sequence[str], missing: Sequence[str]) -> str | None:
-        """A manifest of the detections of videos that are not done; None where there are none."""
-        batch = self._batch
-        base = batch.uri("tracks") + "/"
-        places = tuple(f"{base}{_KEPT}{start}/" for name in missing for start in (name, stem(name)))
-        names = [uri.removeprefix(base) for uri in kept if uri.startswith(places)]
-        names = [name for name in names if not _is_hidden(name)]
-        if not names:
-            return None
-        put_json(batch.cloud, batch.uri("plan", "kept.json"), [{"prefix": base}, *names])
-        return batch.uri("plan", "kept.json")
-
-    def videos(self, name: str, todo: Footage, kept: str | None) -> Request:
-        """The job that tracks videos, each whole on one instance."""
-        instances = min(self._batch.deal.instances, max(len(todo.names), 1))
-        job = self._job(name, "videos", "tracks", instances)
-        return self._request(dataclasses.replace(job, kept=kept, kept_manifest=kept is not None))
-
-    def detect(self, name: str, kept: str | None) -> Request:
-        """The job that detects."""
-        job = self._job(name, "detect", "detections", self._batch.deal.instances)
-        return self._request(dataclasses.replace(job, kept=kept))
-
-    def associate(self, name: str) -> Request:
-        """The job that tracks what was detected."""
-        job = self._job(name, "associate", "tracks", 1)
-        kept = self._batch.uri("detections") + "/"
-        return self._request(dataclasses.replace(job, kept=kept))
-
-    def _job(self, name: str, step: processing.Step, output: str, instances: int) -> processing.Job:
-        batch = self._batch
-        return processing.Job(
-            name=name,
-            step=step,
-            videos=batch.uri("plan", "videos.json"),
-            model=batch.uri("plan", "model") + "/",
-            output=batch.uri(output),
-            instances=instances,
-            volume_gib=batch.deal.volume_gib,
-            config=None if batch.order.config is None else batch.uri("plan", "config") + "/",
-            arguments=batch.order.arguments,
-            manifest=True,
-        )
-
-    def _request(self, job: processing.Job) -> Request:
-        batch = self._batch
-        tags = {"batch": batch.order.name}
-        return processing.create_job(batch.project, batch.settings, job, tags)
+def _detect(batch: Batch, turn: Turn, name: str, wanted: Footage) -> str:
+    """Have all instances detect and one track; why not all is well, if so."""
+    cloud, plan = batch.cloud, Plan(batch)
+    plan.send(wanted)
+    for uri in reports(cloud, batch.detections):  # of an earlier try
+        remove_object(cloud, uri)
+    there = any(True for _ in cloud.objects(batch.detections))
+    request = plan.detect(name, batch.detections if there else None)
+    turn.check()
+    reason = _wait(batch, name, request)
+    told = set(reports(cloud, batch.detections))
+    if all(item.uri in told for item in cloud.objects(batch.detections)):
+        return reason
+    # What was detected is tracked, also where an instance failed.
+    name = batch.project.unique("batch-associate")
+    with turn.taken(name):
+        later = _wait(batch, name, plan.associate(name))
+    return reason or later
 
 
 def _begin(batch: Batch) -> None:
-    """Forget results of other videos, settings or models; go on with a job that still runs."""
+    """Forget results of other videos, settings or models, and failures that are tried again."""
     order = batch.order
     network = order.bundle.onnx
     digest = hashlib.sha256(network if isinstance(network, bytes) else network.read_bytes())
@@ -304,13 +289,11 @@ def _begin(batch: Batch) -> None:
     stamp = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
     tags = batch.footage.tags()
     before = get_json(batch.cloud, batch.uri("plan", "batch.json"))
-    job = get_json(batch.cloud, batch.uri("plan", "job.json"))
-    if isinstance(job, dict) and isinstance(job.get("name"), str):
-        _go_on(batch, job["name"])
-    if isinstance(before, dict) and before.get("stamp") == stamp:
-        stale = {
-            name for name, etag in (before.get("videos") or {}).items() if tags.get(name) != etag
-        }
+    known = before.get("videos") if isinstance(before, dict) else None
+    if isinstance(before, dict) and isinstance(known, dict) and before.get("stamp") == stamp:
+        stale = {name for name, etag in known.items() if tags.get(name) != etag}
+        rows = read_rows(batch.cloud, batch.results, batch.ledger, tags) if order.retry else {}
+        stale |= {name for name, row in rows.items() if row["state"] == "failed"}
         if stale:
             _forget(batch, stale)
     elif before is not None:
@@ -335,26 +318,6 @@ def _forget(batch: Batch, names: set[str] | None) -> None:
     write_rows(batch.cloud, batch.results, batch.ledger, rows)
 
 
-def _go_on(batch: Batch, job: str) -> None:
-    """Wait for a job of an earlier try that still runs."""
-    try:
-        answer = batch.cloud.call(processing.describe_job(job))
-    except CloudError as error:
-        if is_missing(error):
-            return
-        raise
-    if answer["ProcessingJobStatus"] in ("InProgress", "Stopping"):
-        batch.watcher.say(f"job {job} of an earlier try still runs")
-        _wait(batch, job)
-
-
-def _job(batch: Batch, request: Request) -> str:
-    """Make a job and wait for it; gives the reason where it did not end well."""
-    name = request.parameters["ProcessingJobName"]
-    put_json(batch.cloud, batch.uri("plan", "job.json"), {"name": name})
-    return _wait(batch, name, request)
-
-
 def _wait(batch: Batch, name: str, create: Request | None = None) -> str:
     cloud = batch.cloud
     task = Task(
@@ -373,24 +336,21 @@ def _wait(batch: Batch, name: str, create: Request | None = None) -> str:
     return "" if status == "Completed" else f"job {name} {status.lower()}: {reason or 'no reason'}"
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
-
-
-def _finish(batch: Batch, reason: str) -> list[Row]:
+def _finish(batch: Batch, turn: Turn, reason: str) -> list[Row]:
     """Join the manifests of all instances, with a row for each video that has none."""
     found = read_rows(batch.cloud, batch.results, batch.ledger, batch.footage.units)
-    rows = {}
-    for name in batch.footage.units:
-        row = found.get(name)
-        if row is None or row["state"] in ("waiting", "detected"):
-            row = without_result(name, reason or "no instance has a result of it")
-        rows[name] = row
+    shared = batch.deal.way == "detect"  # else what is there was told of an earlier try
+    reasons = read_reasons(batch.cloud, batch.detections) if shared else {}
+    otherwise = reason or "no instance has a result of it"
+    rows = {
+        name: settled(found.get(name), name, tag, reasons.get(name), otherwise)
+        for name, tag in batch.footage.tags().items()
+    }
     write_rows(batch.cloud, batch.results, batch.ledger, rows)
-    remove_object(batch.cloud, batch.uri("plan", "job.json"))
+    turn.leave()
     return list(rows.values())
 
 
 def bring(batch: Batch, rows: Sequence[Row], output: Path) -> int:
     """Bring the results here; gives how many files. See `motrail.sagemaker.ledger.fetch`."""
-    return fetch(batch.cloud, batch.results, rows, output)
+    return fetch(batch.cloud, batch.results, rows, output, batch.progress)

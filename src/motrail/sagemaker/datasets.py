@@ -9,7 +9,6 @@ import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motrail.dataset.check.run import check
@@ -20,6 +19,7 @@ from motrail.sagemaker.removal import all_or_error
 from motrail.sagemaker.request import CloudError, split_uri
 from motrail.sagemaker.requests.admin import delete_objects
 from motrail.sagemaker.requests.training import describe_training_job, list_running_training_jobs
+from motrail.sagemaker.transfer import Meter, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val")
 """The splits that training reads."""
+MOST_RECORD = 256 << 20
+"""Bytes of the record of a dataset's files: some two million of them."""
 _THREADS = 8
+_LARGE = 8 << 20
+"""Bytes from which on boto3 sends a file in parts, several at a time, by itself."""
 _DELETE_AT_ONCE = 1000
 
 
@@ -160,18 +164,18 @@ def read_record(cloud: Cloud, uri: str) -> dict[str, Known]:
     Args:
         cloud: Where.
         uri: Of the record itself.
+
+    Raises:
+        CloudError: It is larger than any record (`code` is `TooLarge`), or was refused.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "record.json"
-        try:
-            cloud.download(uri, path)
-            content = json.loads(path.read_bytes())
-            return {name: Known(*map(str, one)) for name, one in content.items()}
-        except CloudError as error:
-            if error.code not in ("NoSuchKey", "404"):
-                raise
-        except (ValueError, TypeError, AttributeError):
-            pass  # without it more is uploaded than need be
+    try:
+        content = json.loads(read_object(cloud, uri, MOST_RECORD, "a record of files").body)
+        return {name: Known(*map(str, one)) for name, one in content.items()}
+    except CloudError as error:
+        if error.code not in ("NoSuchKey", "404"):
+            raise
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        pass  # without it more is uploaded than need be
     return {}
 
 
@@ -218,23 +222,20 @@ def upload_files(cloud: Cloud, files: Mapping[str, Path], progress: Progress) ->
     Raises:
         CloudError: S3 refused.
     """
-    total = sum(path.stat().st_size for path in files.values())
-    done, lock = 0, Lock()
-
-    def tell(count: int) -> None:
-        nonlocal done
-        with lock:
-            done += count
-
+    sizes = {uri: path.stat().st_size for uri, path in files.items()}
+    meter = Meter(progress, "uploading", sum(sizes.values()))
+    small = {uri: path for uri, path in files.items() if sizes[uri] < _LARGE}
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            jobs = [pool.submit(cloud.upload, path, uri, tell=tell) for uri, path in files.items()]
+            jobs = [pool.submit(cloud.upload, path, uri, tell=meter) for uri, path in small.items()]
             for job in jobs:
                 job.result()
-                progress("uploading", done, total)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    # In this thread, so that Ctrl-C ends them: boto3 then takes back the parts that are there.
+    for uri in (uri for uri in files if uri not in small):
+        cloud.upload(files[uri], uri, tell=meter)
 
 
 def _delete(cloud: Cloud, items: list[ObjectInfo]) -> None:

@@ -238,7 +238,8 @@ def scaling_requests(project: Project, deployment: Deployment, variant: str) -> 
     name, wanted = deployment.name, deployment.scaling
     if not wanted.active or deployment.kind == "serverless":
         return []
-    registered = scaling.register(project, name, variant, wanted.low, wanted.high)
+    bounds = scaling.Bounds(wanted.low, wanted.high)
+    registered = scaling.register(project, name, variant, bounds, deployment.kind)
     if deployment.kind == "realtime":
         return [registered, scaling.track_invocations(name, variant, wanted.target)]
     tracked = scaling.track_backlog(name, variant, wanted.target)

@@ -6,8 +6,9 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from motrail.dataset.footage import silent
 from motrail.errors import ConfigError
 from motrail.sagemaker.deployment import config_request, pack, scaling_requests
 from motrail.sagemaker.redact import redact
@@ -24,12 +25,15 @@ from motrail.sagemaker.removal import (
 from motrail.sagemaker.requests import endpoint as requests
 from motrail.sagemaker.requests import scaling
 from motrail.sagemaker.takeback import TakeBack, remove
+from motrail.sagemaker.transfer import Meter
 from motrail.sagemaker.watch import JobLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from motrail.config import SageMakerSettings
+    from motrail.dataset.footage import Progress
+    from motrail.detect.bundle import Bundle
     from motrail.sagemaker.deployment import Deployment
     from motrail.sagemaker.project import Project
     from motrail.sagemaker.request import Cloud, Request
@@ -116,6 +120,7 @@ def deploy(
     say: Say,
     *,
     update: bool = False,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Make an endpoint, or put another model behind one, and wait until it answers.
 
@@ -129,6 +134,7 @@ def deploy(
         deployment: What.
         say: Told of each step and of the container's log.
         update: Whether there is one already.
+        progress: Told of bytes that go over.
 
     Returns:
         What `DescribeEndpoint` says of it.
@@ -145,7 +151,8 @@ def deploy(
     models = _model_requests(project, settings, deployment, names)
     config = config_request(project, settings, deployment, names.config, names.models)
     with TakeBack(say) as back:
-        _send_models(cloud, deployment, names, models, say, back)
+        for share, data, request in zip(deployment.shares, names.data, models, strict=True):
+            _send_model(cloud, share.bundle, data, request, _Talk(say, progress), back)
         back.note(names.config, lambda: remove(cloud, requests.delete_config(names.config)))
         cloud.call(config)
         name = deployment.name
@@ -199,24 +206,26 @@ def kind_of(endpoint: Mapping[str, Any]) -> str:
     return "serverless" if variants[0].get("CurrentServerlessConfig") else "realtime"
 
 
-def _send_models(
-    cloud: Cloud,
-    deployment: Deployment,
-    names: Names,
-    models: list[Request],
-    say: Say,
-    back: TakeBack,
+class _Talk(NamedTuple):
+    """Who is told of lines, and of bytes."""
+
+    say: Say
+    progress: Progress
+
+
+def _send_model(
+    cloud: Cloud, bundle: Bundle, data: str, request: Request, talk: _Talk, back: TakeBack
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="motrail-") as folder:
-        for share, data, request in zip(deployment.shares, names.data, models, strict=True):
-            packed = Path(folder) / "model.tar.gz"
-            pack(share.bundle, packed)
-            say(f"{share.bundle.path}: {packed.stat().st_size / 1e6:.1f} MB to {data}")
-            back.note(data, partial(remove_object, cloud, data))
-            cloud.upload(packed, data)
-            model = request.parameters["ModelName"]
-            back.note(model, partial(remove, cloud, requests.delete_model(model)))
-            cloud.call(request)
+        packed = Path(folder) / "model.tar.gz"
+        pack(bundle, packed)
+        size = packed.stat().st_size
+        talk.say(f"{bundle.path}: {size / 1e6:.1f} MB to {data}")
+        back.note(data, partial(remove_object, cloud, data))
+        cloud.upload(packed, data, tell=Meter(talk.progress, "uploading", size))
+    model = request.parameters["ModelName"]
+    back.note(model, partial(remove, cloud, requests.delete_model(model)))
+    cloud.call(request)
 
 
 def _wait(cloud: Cloud, name: str, config: str, variants: list[str], say: Say) -> dict[str, Any]:
@@ -293,7 +302,7 @@ def _pause_scaling(
     for target in found:
         variant = target["ResourceId"].rpartition("/")[2]
         policies = cloud.call(scaling.describe_policies(name, variant)).get("ScalingPolicies", ())
-        restore = scaling.as_requests(project, target, policies)
+        restore = scaling.as_requests(project, target, policies, kind_of(endpoint))
         back.note(
             f"scaling of {name}/{variant}",
             partial(_restore, cloud, project, name, variant, restore),

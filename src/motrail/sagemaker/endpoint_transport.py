@@ -60,12 +60,20 @@ class EndpointTransport:
         endpoint: Its name.
         patience: Seconds during which refused requests are tried again.
         variant: The variant that is to answer; None leaves it to their weights.
+        sessions: Whether it keeps sessions; a serverless one has no instances that could.
     """
 
     def __init__(
-        self, cloud: Cloud, endpoint: str, *, patience: float = 60.0, variant: str | None = None
+        self,
+        cloud: Cloud,
+        endpoint: str,
+        *,
+        patience: float = 60.0,
+        variant: str | None = None,
+        sessions: bool = True,
     ) -> None:
         self._cloud, self._endpoint = cloud, endpoint
+        self.sessions = sessions
         self._patience, self._variant = patience, variant
         self._lock = threading.Lock()
         self._given_up = threading.Event()
@@ -78,7 +86,11 @@ class EndpointTransport:
     def sibling(self) -> EndpointTransport:
         """Another one to the same endpoint, that is given up by itself."""
         return EndpointTransport(
-            self._cloud, self._endpoint, patience=self._patience, variant=self._variant
+            self._cloud,
+            self._endpoint,
+            patience=self._patience,
+            variant=self._variant,
+            sessions=self.sessions,
         )
 
     def close(self) -> None:
@@ -102,6 +114,11 @@ class EndpointTransport:
                 f"{len(body):,} (413 too_large)",
                 status=413,
                 code="too_large",
+            )
+        if SESSION.lower() in given and not self.sessions:
+            raise RemoteError(
+                f"{self.url}: is serverless and keeps no sessions; have the tracks made here "
+                "(--track client)"
             )
         request = requests.invoke(
             self._endpoint,

@@ -102,6 +102,12 @@ def answered(service: str, operation: str, response: Mapping[str, Any]) -> Cloud
     return CloudError(f"{text}; {advice}" if advice else text, code=code)
 
 
+def lacks_instances(error: Exception) -> bool:
+    """Whether an error, or a job's reason in it, is that AWS had no instances to give."""
+    text = f"{getattr(error, 'code', '')} {error}".lower()
+    return "capacity" in text or "no spare instances" in text
+
+
 def _advice(service: str, operation: str, code: str, said: str) -> str | None:
     if code in _DENIED:
         match = _ACTION.search(said)

@@ -6,7 +6,6 @@ import json
 import mimetypes
 import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from motrail.errors import ConfigError, MotrailError
@@ -17,20 +16,18 @@ from motrail.remote.track import Whole, settings_of_videos
 from motrail.sagemaker.deployment import PAYLOAD_MB
 from motrail.sagemaker.endpoint import kind_of
 from motrail.sagemaker.endpoint_transport import EndpointTransport
+from motrail.sagemaker.receipt import Waiting, place_of, write
 from motrail.sagemaker.redact import redact
 from motrail.sagemaker.removal import describe, remove_object
 from motrail.sagemaker.requests import endpoint as requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from motrail.remote.messages import Encoding
     from motrail.remote.track import Order
     from motrail.sagemaker.project import Project
     from motrail.sagemaker.request import Cloud
-
-    Say = Callable[[str], None]
 
 _JSON = "application/json"
 _LOOK_SECONDS = 5.0
@@ -40,6 +37,10 @@ _WAITING_SECONDS = 6 * 3600
 
 class InvokeError(MotrailError):
     """An asynchronous endpoint failed on its input, or answered with something unknown."""
+
+
+class LateError(InvokeError):
+    """There is no result yet, and may be one later."""
 
 
 def living(cloud: Cloud, name: str) -> str:
@@ -83,34 +84,22 @@ def open_client(
         ConfigError: There is no such endpoint, it does not answer, or it is asynchronous.
         MissingExtraError: OpenCV is not installed.
     """
-    if living(cloud, name) == "async":
+    kind = living(cloud, name)
+    if kind == "async":
         raise ConfigError(
             f"endpoint {name!r} is asynchronous and takes whole videos: motrail sagemaker invoke "
             f"{name} VIDEO"
         )
-    transport = EndpointTransport(cloud, name, patience=patience, variant=variant)
+    transport = EndpointTransport(
+        cloud, name, patience=patience, variant=variant, sessions=kind != "serverless"
+    )
     return Client.over(transport, encoding=encoding, jpeg_quality=jpeg_quality)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A request that an asynchronous endpoint works on.
-
-    Attributes:
-        input: Where the video lies.
-        output: Where the result will be.
-        failure: Where the reason will be if it fails.
-    """
-
-    input: str
-    output: str
-    failure: str
 
 
 def submit(
     cloud: Cloud, project: Project, name: str, video: Path, order: Order, seconds: int
 ) -> Waiting:
-    """Upload a video and have an asynchronous endpoint work on it.
+    """Upload a video and have an asynchronous endpoint work on it; a receipt of it stays in S3.
 
     Args:
         cloud: Where it is.
@@ -130,7 +119,8 @@ def submit(
             f"{video}: an asynchronous endpoint takes up to {limit:,} bytes, found {size:,}; "
             "motrail sagemaker batch takes any size"
         )
-    given = attributes(by_section(settings_of_videos(order))).get(ATTRIBUTES)
+    settings = settings_of_videos(order)
+    given = attributes(by_section(settings)).get(ATTRIBUTES)
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", video.name).lstrip(".") or "video"
     token = secrets.token_hex(8)
     place = project.uri("async", name, "input", token, safe)
@@ -147,30 +137,32 @@ def submit(
                 inference_id=f"{project.name}-{token}",
             )
         )
+        output, failure = answer["OutputLocation"], answer.get("FailureLocation", "")
+        waiting = Waiting(token, place, output, failure, size, seconds, settings)
+        write(cloud, project, name, waiting)
     except BaseException:
         remove_object(cloud, place)
         raise
-    return Waiting(place, answer["OutputLocation"], answer.get("FailureLocation", ""))
+    return waiting
 
 
-def wait(cloud: Cloud, waiting: Waiting, name: str, seconds: int, say: Say) -> Whole:
+def wait(cloud: Cloud, project: Project, name: str, waiting: Waiting) -> Whole:
     """Wait for the result; it stays in S3 until `forget`, as writing it here may fail.
 
     Raises:
-        InvokeError: It failed, with the container's own words; or there is no result in the time
-            that SageMaker keeps a request.
+        LateError: There is none in the time that SageMaker keeps a request.
+        InvokeError: It failed, with the container's own words.
     """
-    looks = round((_WAITING_SECONDS + seconds) / _LOOK_SECONDS)
-    for _ in range(looks):
+    seconds = _WAITING_SECONDS + waiting.seconds
+    for _ in range(round(seconds / _LOOK_SECONDS)):
         if _is_there(cloud, waiting.output):
             return _whole(_read(cloud, waiting.output), name)
         if waiting.failure and _is_there(cloud, waiting.failure):
             said = _read(cloud, waiting.failure).decode("utf-8", "replace")
-            forget(cloud, waiting)
+            forget(cloud, project, name, waiting)
             raise InvokeError(f"endpoint {name}: {_reason(said)}")
         cloud.sleep(_LOOK_SECONDS)
-    say(f"the result will be at {waiting.output}")
-    raise InvokeError(f"endpoint {name}: no result after {_WAITING_SECONDS + seconds} s")
+    raise LateError(f"endpoint {name}: no result after {seconds} s")
 
 
 def _is_there(cloud: Cloud, uri: str) -> bool:
@@ -183,13 +175,14 @@ def _read(cloud: Cloud, uri: str) -> bytes:
     return body
 
 
-def forget(cloud: Cloud, waiting: Waiting) -> None:
+def forget(cloud: Cloud, project: Project, name: str, waiting: Waiting) -> None:
     """Take the uploaded video, and what came of it, out of S3.
 
     Raises:
         CloudError: It was refused.
     """
-    for uri in filter(None, (waiting.output, waiting.failure, waiting.input)):
+    receipt = place_of(project, name, waiting.token)
+    for uri in filter(None, (waiting.output, waiting.failure, waiting.input, receipt)):
         remove_object(cloud, uri)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -122,9 +123,15 @@ def plan_stack(
     keep = () if forget or kind == "CREATE" else known
     parameters = {key: None if not value and key in keep else value for key, value in given.items()}
     name = f"motrail-{secrets.token_hex(6)}"
-    answer = cloud.call(create_change_set(stack, name, kind, parameters))
-    plan = Plan(stack, str(answer.get("StackId", stack)), name, kind)
-    plan.changes = _worked_out(cloud, plan)
+    plan = Plan(stack, stack, name, kind)
+    try:
+        answer = cloud.call(create_change_set(stack, name, kind, parameters))
+        plan.stack_id = str(answer.get("StackId", stack))
+        plan.changes = _worked_out(cloud, plan)
+    except KeyboardInterrupt:
+        with contextlib.suppress(CloudError):  # it may not have come that far
+            discard(cloud, plan)
+        raise
     return plan
 
 

@@ -1,16 +1,97 @@
-"""What lies in S3, as a folder here."""
+"""What lies in S3, as a folder or in memory here; and how much of it came."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from motrail.outputs import WholeFolder, writing
 from motrail.sagemaker.redact import redact
-from motrail.sagemaker.request import CloudError
+from motrail.sagemaker.request import CloudError, split_uri
+from motrail.sagemaker.requests.endpoint import get_object
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from motrail.dataset.footage import Progress
     from motrail.sagemaker.request import Cloud, Tell
+
+
+class Meter:
+    """Counts the bytes that a transfer tells of, in whichever thread, and shows them.
+
+    Args:
+        progress: Told what is done, how many bytes of it, and of how many.
+        what: What is done.
+        total: Bytes in all.
+    """
+
+    def __init__(self, progress: Progress, what: str, total: int) -> None:
+        self._progress, self._what, self._total = progress, what, total
+        self._done = 0
+        self._lock = threading.Lock()
+        if total:  # whoever draws begins in the thread that waits
+            progress(what, 0, total)
+
+    def __call__(self, count: int) -> None:
+        """Take so many more bytes into account; less than none where a part begins anew."""
+        with self._lock, _undisturbed():
+            self._done += count
+            self._progress(self._what, self._done, self._total)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no Ctrl-C end a thread of boto3's, which others wait for; the main one hears of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if threading.current_thread() is threading.main_thread():
+            raise
+
+
+class Content(NamedTuple):
+    """What an object holds.
+
+    Attributes:
+        body: All of it.
+        etag: As S3 says it, with quotation marks.
+    """
+
+    body: bytes
+    etag: str
+
+
+def read_object(cloud: Cloud, uri: str, most: int, what: str) -> Content:
+    """The content of an object that is to be small; of a larger one no more than that is read.
+
+    Args:
+        cloud: Where from.
+        uri: `s3://bucket/key`.
+        most: Bytes that it may have.
+        what: What it is, for the message.
+
+    Raises:
+        CloudError: There is none (`code` is `NoSuchKey`), it is larger (`TooLarge`), or it was
+            refused.
+    """
+    place = split_uri(uri)
+    try:
+        answer = cloud.call(get_object(*place, first=most + 1))
+    except CloudError as error:
+        if error.code != "InvalidRange":  # what is empty has no first byte
+            raise
+        answer = cloud.call(get_object(*place))
+    body: bytes = answer["Body"]
+    if len(body) > most:
+        raise CloudError(
+            f"{uri}: expected {what} of at most {most:,} bytes, found more; it is not what motrail "
+            "wrote there: remove it, or choose another name",
+            code="TooLarge",
+        )
+    return Content(body, str(answer.get("ETag", "")))
 
 
 def download_folder(cloud: Cloud, uri: str, folder: Path, tell: Tell | None = None) -> int:

@@ -29,7 +29,7 @@ from motrail.sagemaker.training import (
     order_of,
     send_plan,
 )
-from motrail.sagemaker.watch import Task, bringing, failed, start, wait_for
+from motrail.sagemaker.watch import JobError, Task, bringing, start, wait_for, why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -244,9 +244,11 @@ def _result(
 
     answer = wait_for(cloud, task, watcher._replace(step=step), create=create)
     best = answer.get("BestTrainingJob", {}).get("TrainingJobName")
-    if best is None:
-        raise failed(answer, task)
     trials = trials_of(cloud, job)
+    if best is None:
+        first = next((trial for trial in trials if trial.reason), None)
+        cause = "" if first is None else f"; trial {first.number}: {first.reason}"
+        raise JobError(f"{why(answer, task)}{cause}")
     number = next((trial.number for trial in trials if trial.job == best), None)
     with bringing(task, watcher):
         trained = collect(cloud, cloud.call(describe_training_job(best)), output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.applications import Starlette
@@ -12,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from motrail.errors import ConfigError
 from motrail.serve.front import Front, as_problem
 from motrail.serve.invocations import invoke
 from motrail.serve.job_schema import document_with_jobs
@@ -19,7 +21,7 @@ from motrail.serve.logs import Log
 from motrail.serve.metrics import CONTENT_TYPE, Metrics
 from motrail.serve.problems import Problem
 from motrail.serve.schema import document
-from motrail.serve.service import ModelInfo, Service
+from motrail.serve.service import ModelInfo, Service, noted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -66,7 +68,16 @@ def make_app(
         jobs: What takes and works on jobs.
         log: Where requests are noted; nowhere if left out.
         metrics: The counters, if others add theirs.
+
+    Raises:
+        ConfigError: The settings name a file with the motion of a camera, of which a server has as
+            many as it is sent videos.
     """
+    if settings.tracker.camera_file is not None:
+        raise ConfigError(
+            "camera_file: is of one video, and a server is sent many; expected --camera-motion "
+            "detections, frames or off"
+        )
     log = log or Log(None)
     metrics = metrics or Metrics()
     service = Service(detector, settings, model, log, metrics)
@@ -138,5 +149,7 @@ async def _openapi(request: Request) -> Response:
 
 async def _explain(request: Request, failure: Exception) -> Response:
     problem = as_problem(failure)
+    if problem.status == 500:
+        noted(request)["error"] = "".join(traceback.format_exception(failure))
     content = problem.as_dict(request.state.request_id)
     return JSONResponse(content, problem.status, headers=problem.headers)

@@ -25,7 +25,7 @@ MAX_LENGTH = 1024
 SECTIONS = ("tracker", "refine", "video")
 """Whose settings a request may choose; what the network does is the operator's affair."""
 _OWN = ("frame", "previous", "step", "close", "frame_rate", "size", "describe")
-_FOR_EVERYONE = frozenset({"crf", "encoder_preset"})
+_FOR_EVERYONE = frozenset({"crf", "encoder_preset", "camera_file"})
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,18 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import numpy as np
+
+from motrail.detect.failure import AnswerError
+from motrail.errors import DataError, ModelError
 from motrail.pipeline import Detector
-from motrail.serve.problems import busy
+from motrail.serve.problems import Problem, busy
+from motrail.types import Detections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
-
-    from motrail.types import Detections
 
 T = TypeVar("T")
 
@@ -48,10 +50,12 @@ class Engine:
     Args:
         detector: The network.
         queue: Frames that may wait before new ones are refused.
+        name: What clients know the network by.
     """
 
-    def __init__(self, detector: Network, *, queue: int) -> None:
+    def __init__(self, detector: Network, *, queue: int, name: str = "") -> None:
         self.detector = detector
+        self._name = name
         self._limit = queue
         self._frames: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._videos: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
@@ -65,6 +69,32 @@ class Engine:
     def waiting(self) -> int:
         """Frames of requests that wait for a thread."""
         return len(self._frames)
+
+    def detect(self, image: NDArray[np.uint8], size: tuple[int, int] | None = None) -> Detections:
+        """As `Detector.detect`, in the thread that calls.
+
+        Args:
+            image: As there.
+            size: Width and height of the picture that the boxes are to be those of, where the image
+                is a scaled one.
+
+        Raises:
+            Problem: 500; the network failed, or answered with nonsense.
+        """
+        try:
+            found = self.detector.detect(image)
+            height, width = image.shape[:2]
+            if size is None or size == (width, height):
+                return found
+            factor = np.array([size[0] / width, size[1] / height] * 2, np.float32)
+            with np.errstate(over="ignore"):  # caught as not finite
+                boxes = found.boxes_xyxy * factor
+            return Detections(boxes, found.scores, found.class_ids)
+        except (ModelError, DataError) as error:
+            reason = "it failed; the server's log says more under this request_id"
+            if isinstance(error, AnswerError):
+                reason = error.reason
+            raise Problem(500, "bad_model", f"model {self._name!r}: {reason}") from error
 
     def check(self) -> None:
         """See that there is room for a frame.
@@ -145,4 +175,4 @@ class VideoDetector:
 
     def detect(self, image: NDArray[np.uint8]) -> Detections:
         """As `Detector.detect`."""
-        return self._engine.submit(lambda: self._engine.detector.detect(image), video=True).result()
+        return self._engine.submit(lambda: self._engine.detect(image), video=True).result()

@@ -163,6 +163,7 @@ class _Request:
         self._metrics.requests.labels(route, method, status).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         note: dict[str, Any] = self._scope["state"]["note"]
+        error = error or note.get("error")
         session = self._headers.get(SESSION_HEADER.lower())
         self._log.write(
             "request",

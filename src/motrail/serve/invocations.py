@@ -6,22 +6,22 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from starlette.responses import JSONResponse, Response
 
 from motrail.errors import ConfigError
+from motrail.moving import FramesCamera, needs_pictures
 from motrail.serve import answers, frames
 from motrail.serve.attributes import HEADER, parse_attributes
 from motrail.serve.bodies import read_body
 from motrail.serve.problems import bad_request
 from motrail.serve.service import MIB, noted, unless_gone
-from motrail.serve.sessions import CLOSED_HEADER, NEW, NEW_HEADER
+from motrail.serve.sessions import CLOSED_HEADER, NEW, NEW_HEADER, Look
 from motrail.serve.sessions import HEADER as SESSION_HEADER
 from motrail.serve.videos import answer_video
 from motrail.track.make import make_tracker
-from motrail.types import Detections
+from motrail.video.flow import shrink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,11 +65,11 @@ class Seen:
     """What was detected in the frames of a request.
 
     Attributes:
-        frames: Width and height of each frame, and what is in it.
+        frames: What is in each.
         several: Whether it could have been more than one.
     """
 
-    frames: Sequence[tuple[Size, Detections]] = ()
+    frames: Sequence[Look] = ()
     several: bool = False
 
 
@@ -120,14 +120,17 @@ async def _alone(asked: Asked) -> Response:
 def _detections_response(seen: Seen, frame: int | None, accept: str, service: Service) -> Response:
     if accept == answers.CSV:
         text = answers.DetectionText()
-        for number, (_, found) in enumerate(seen.frames, start=frame or 1):
-            text.write(number, found)
+        for number, look in enumerate(seen.frames, start=frame or 1):
+            text.write(number, look.detections)
         return Response(text.text, media_type=answers.CSV)
     items = [
         answers.detections_answer(
-            None if frame is None else frame + index, size, found, service.detector.class_names
+            None if frame is None else frame + index,
+            look.size,
+            look.detections,
+            service.detector.class_names,
         )
-        for index, (size, found) in enumerate(seen.frames)
+        for index, look in enumerate(seen.frames)
     ]
     if accept == answers.LINES:
         return Response(answers.as_lines(items), media_type=answers.LINES)
@@ -137,12 +140,14 @@ def _detections_response(seen: Seen, frame: int | None, accept: str, service: Se
 async def _new(asked: Asked) -> Response:
     """Open a session, perhaps with its first frames."""
     service = asked.service
-    tracker, first, stride = await service.in_thread(partial(_session_settings, asked))
+    begin = await service.in_thread(partial(_session_settings, asked))
     service.sessions.check()
     body = await _body(asked)
     # Broken frames are refused before anything is opened.
-    seen = await _detect(asked, body) if body else Seen()
-    session = service.sessions.open(tracker, first=first, stride=stride)
+    seen = await _detect(asked, body, keep=begin.camera is not None) if body else Seen()
+    session = service.sessions.open(
+        begin.tracker, first=begin.first, stride=begin.stride, camera=begin.camera
+    )
     headers = {NEW_HEADER: f"{session.id}; Expires={service.sessions.expires()}"}
     noted(asked.request)["session"] = session.id[:8]
     try:
@@ -155,8 +160,24 @@ async def _new(asked: Asked) -> Response:
     return await _tracks_response(asked, session, seen, results, headers)
 
 
-def _session_settings(asked: Asked) -> tuple[Tracker, int, int]:
-    """The tracker of a new session, the number of its first frame, and the stride.
+class Begin(NamedTuple):
+    """What a session begins with.
+
+    Attributes:
+        tracker: Its own.
+        first: Number of its first frame.
+        stride: From one frame to the next.
+        camera: Finds the camera's motion in the frames, where that is asked for.
+    """
+
+    tracker: Tracker
+    first: int
+    stride: int
+    camera: FramesCamera | None
+
+
+def _session_settings(asked: Asked) -> Begin:
+    """What a new session begins with.
 
     Raises:
         Problem: 400.
@@ -176,7 +197,8 @@ def _session_settings(asked: Asked) -> tuple[Tracker, int, int]:
         tracker = make_tracker(settings.tracker, asked.attributes.frame_rate or 0.0)
     except ConfigError as error:
         raise bad_request(f"{HEADER}: {error}", "bad_setting") from None
-    return tracker, settings.video.start, settings.video.stride
+    camera = FramesCamera() if needs_pictures(settings.tracker) else None
+    return Begin(tracker, settings.video.start, settings.video.stride, camera)
 
 
 async def _next(asked: Asked, session_id: str) -> Response:
@@ -193,7 +215,8 @@ async def _next(asked: Asked, session_id: str) -> Response:
         if not body and not attributes.close:
             raise bad_request("body: expected a frame, found nothing")
         async with session.place(attributes.previous) as place:
-            seen = await _detect(asked, body) if body else Seen()
+            keep = session.camera is not None
+            seen = await _detect(asked, body, keep=keep) if body else Seen()
             results = await _tell(asked, session, place, seen)
     return await _tracks_response(asked, session, seen, results, {})
 
@@ -215,8 +238,14 @@ async def _read(request: Request, service: Service, take: Callable[[int], None])
     )
 
 
-async def _detect(asked: Asked, body: bytes) -> Seen:
-    """What is in the frames of a body; gives up where the client hangs up."""
+async def _detect(asked: Asked, body: bytes, *, keep: bool = False) -> Seen:
+    """What is in the frames of a body; gives up where the client hangs up.
+
+    Args:
+        asked: The request.
+        body: Of it.
+        keep: Whether small pictures are kept, for the camera's motion.
+    """
     service = asked.service
     content_type = asked.request.headers.get("content-type", "")
     limit = service.settings.serve.max_pixels
@@ -225,25 +254,22 @@ async def _detect(asked: Asked, body: bytes) -> Seen:
     )
     noted(asked.request)["frames"] = len(encoded)
     service.engine.check()
-    looking = _look(service, encoded, asked.attributes.size)
+    looking = _look(service, encoded, asked.attributes.size, keep=keep)
     return Seen(await unless_gone(asked.request, looking), several)
 
 
 async def _look(
-    service: Service, encoded: Sequence[Encoded], size: Size | None
-) -> list[tuple[Size, Detections]]:
+    service: Service, encoded: Sequence[Encoded], size: Size | None, *, keep: bool
+) -> list[Look]:
     """Decode and detect, a few frames ahead, so that others get their turn in between."""
 
-    def look(frame: Encoded) -> tuple[Size, Detections]:
+    def look(frame: Encoded) -> Look:
         image = frame.decode()
         height, width = image.shape[:2]
-        found = service.detector.detect(image)
-        if size is None or size == (width, height):
-            return (width, height), found
-        factor = np.array([size[0] / width, size[1] / height] * 2, np.float32)
-        return size, Detections(found.boxes_xyxy * factor, found.scores, found.class_ids)
+        found = service.engine.detect(image, size)
+        return Look(size or (width, height), found, shrink(image, size) if keep else None)
 
-    ahead: deque[asyncio.Future[tuple[Size, Detections]]] = deque()
+    ahead: deque[asyncio.Future[Look]] = deque()
     seen = []
     try:
         for frame in encoded:
@@ -293,7 +319,7 @@ async def _tracks_response(
         known = {"session": session.id}
         items = [
             known | answers.tracks_answer(number, size, tracks, names)
-            for (number, tracks), (size, _) in zip(results, seen.frames, strict=True)
+            for (number, tracks), (size, *_) in zip(results, seen.frames, strict=True)
         ]
         if asked.accept == answers.LINES:
             lines = answers.as_lines(items)

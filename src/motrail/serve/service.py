@@ -62,7 +62,7 @@ class Service:
     ) -> None:
         self.detector, self.settings, self.model = detector, settings, model
         self.log, self.metrics = log, metrics
-        self.engine = Engine(detector, queue=settings.serve.queue)
+        self.engine = Engine(detector, queue=settings.serve.queue, name=model.name)
         self.sessions = Sessions(
             limit=settings.serve.sessions, seconds=settings.serve.session_seconds
         )

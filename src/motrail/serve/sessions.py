@@ -10,7 +10,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from motrail.serve.problems import Problem, bad_request, busy
 from motrail.track.steady import SteadyTracker
@@ -18,9 +18,11 @@ from motrail.track.steady import SteadyTracker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
+    from motrail.moving import FramesCamera
     from motrail.pipeline import Tracker
     from motrail.serve.attributes import Attributes
     from motrail.types import Detections, Tracks
+    from motrail.video.flow import Small
 
 HEADER = "X-Amzn-SageMaker-Session-Id"
 NEW_HEADER = "X-Amzn-SageMaker-New-Session-Id"
@@ -31,6 +33,20 @@ _ID = re.compile(r"[A-Za-z0-9-]{1,256}")
 MAX_STEP = 10_000
 """Frames of the source between two of a session: a tracker looks ahead frame by frame."""
 _LARGEST = 2**53
+
+
+class Look(NamedTuple):
+    """What was seen in a frame.
+
+    Attributes:
+        size: Its width and height in pixels.
+        detections: What is in it.
+        picture: What is kept of it, where a session finds the camera's motion in its frames.
+    """
+
+    size: tuple[int, int]
+    detections: Detections
+    picture: Small | None = None
 
 
 @dataclass(eq=False)
@@ -46,6 +62,7 @@ class Session:
         last: Number of the last frame tracked; 0 before the first.
         users: Requests under way.
         closed: Whether it is over.
+        camera: Finds the motion of its camera in the pictures; None where nobody asked for that.
     """
 
     id: str
@@ -56,6 +73,7 @@ class Session:
     last: int = 0
     users: int = 0
     closed: bool = False
+    camera: FramesCamera | None = None
     _line: deque[object] = field(default_factory=deque)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -143,21 +161,26 @@ class Session:
             )
         return number
 
-    def track(
-        self, number: int, found: Iterable[tuple[tuple[int, int], Detections]]
-    ) -> list[tuple[int, Tracks]]:
+    def track(self, number: int, found: Iterable[Look]) -> list[tuple[int, Tracks]]:
         """Tell the tracker of frames; blocks, and is called by one thread at a time.
 
         Args:
             number: Of the first of them.
-            found: Width and height of each frame in pixels, and what is in it.
+            found: What was seen in each.
         """
         results = []
-        for size, detections in found:
-            if isinstance(self.tracker, SteadyTracker) and self.tracker.image_size is None:
-                self.tracker.image_size = size  # nobody knew it before the first frame
+        for size, detections, picture in found:
             step = number - self.last if self.last else 1
-            results.append((number, self.tracker.update(detections, step=step)))
+            if isinstance(self.tracker, SteadyTracker):
+                if self.tracker.image_size is None:
+                    self.tracker.image_size = size  # nobody knew it before the first frame
+                motion = None
+                if self.camera is not None and picture is not None:
+                    motion = self.camera.motion_of(picture, detections)
+                tracks = self.tracker.update(detections, step=step, motion=motion)
+            else:
+                tracks = self.tracker.update(detections, step=step)
+            results.append((number, tracks))
             self.last = number
             number += self.stride
         return results
@@ -192,14 +215,23 @@ class Sessions:
         if len(self._open) >= self._limit:
             raise busy(max(1, min(60, round(self._seconds))))
 
-    def open(self, tracker: Tracker, *, first: int, stride: int) -> Session:
+    def open(
+        self,
+        tracker: Tracker,
+        *,
+        first: int,
+        stride: int,
+        camera: FramesCamera | None = None,
+    ) -> Session:
         """Open one.
 
         Raises:
             Problem: 503; there are too many.
         """
         self.check()
-        session = Session(secrets.token_hex(16), tracker, first, stride, self._clock())
+        session = Session(
+            secrets.token_hex(16), tracker, first, stride, self._clock(), camera=camera
+        )
         self._open[session.id] = session
         return session
 

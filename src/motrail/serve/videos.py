@@ -21,6 +21,7 @@ from motrail.errors import (
     OutputError,
     VideoError,
 )
+from motrail.moving import open_camera
 from motrail.pipeline import detect, track
 from motrail.serve import answers
 from motrail.serve.attributes import HEADER
@@ -29,8 +30,8 @@ from motrail.serve.engine import VideoDetector
 from motrail.serve.front import as_problem, problem_body
 from motrail.serve.problems import Problem, bad_request, busy, too_large
 from motrail.serve.service import MIB, noted, unless_gone
+from motrail.track.kept import KeptTracks
 from motrail.track.make import make_tracker
-from motrail.track.refine import KeptTracks
 from motrail.tracking import Found, Summary, track_found
 from motrail.video.read import open_source
 
@@ -203,17 +204,19 @@ class VideoRun:
         with self.open() as source:
             size = (source.width, source.height)
             tracker = make_tracker(self.settings.tracker, source.frame_rate, size)
-            kept = KeptTracks() if self.settings.refine.active else None
+            refine = self.settings.refine
+            kept = KeptTracks(refine, tracker) if refine.active else None
             detector = VideoDetector(self.service.engine)
-            with contextlib.closing(track(source, detector, tracker)) as results:
+            camera = open_camera(self.settings.tracker, source.name)
+            with contextlib.closing(track(source, detector, tracker, camera)) as results:
                 for frame, detections, tracks in results:
                     self.check()
                     if kept is None:
                         yield answers.tracks_answer(frame.number, size, tracks, names)
                     else:
-                        kept.keep(frame.number, tracks, len(detections))
+                        kept.keep(frame.number, tracks, detections)
             if kept is not None:
-                kept.refine(self.settings.refine, step=self.settings.video.stride)
+                kept.refine(step=self.settings.video.stride, frame_rate=source.frame_rate)
                 for number, tracks in kept.by_frame():
                     yield answers.tracks_answer(number, size, tracks, names)
             if source.truncated is not None:

@@ -21,6 +21,9 @@ def make_tracker(
 ) -> AnyTracker:
     """The tracker of these settings for a source.
 
+    One whose camera is found in the frames or in a file has to be given the motion with each frame;
+    see `motrail.pipeline.follow`.
+
     Args:
         settings: Of it.
         frame_rate: Frames a second of the source; 0 where nobody knows.
@@ -36,9 +39,11 @@ def make_tracker(
         return ByteTracker(**_taken(ByteTracker, values))
     if settings.camera_motion == "given":
         raise ConfigError(
-            "camera_motion: 'given' is for Python programs that know it; expected 'detections' or "
-            "'off'"
+            "camera_motion: 'given' is for Python programs that know it; expected 'detections', "
+            "'frames', 'file' or 'off'"
         )
+    if settings.camera_motion in ("frames", "file"):  # whoever runs it says how the camera moved
+        values |= {"camera_motion": "given", "camera_file": None}
     return SteadyTracker(image_size, **_taken(SteadyTracker, values))
 
 

@@ -98,10 +98,14 @@ class SteadyTracker:
             for detectors whose boxes jump; lower it where objects turn sharply.
         inside_share: A lost track goes when less than this share of its box is in the picture.
         camera_motion: `"detections"` finds the camera's motion in what most boxes do; `"given"`
-            takes what `update` is given; `"off"` is for cameras that stand still.
+            takes what `update` is given, which `motrail.video.flow` finds in pictures and
+            `motrail.track.camera_file` in files; `"off"` is for cameras that stand still.
         class_mode: See `ByteTracker`.
         min_box_area: Boxes smaller than this, in square pixels, are tracked but not given out.
         max_aspect_ratio: Boxes whose width / height is above this are tracked but not given out.
+
+    Attributes:
+        motion: Of the camera, that the last `update` took out; None where nothing was known.
 
     Raises:
         ConfigError: A setting is out of range, or seconds are given without `frame_rate`.
@@ -135,6 +139,12 @@ class SteadyTracker:
         min_box_area: float = 0,
         max_aspect_ratio: float | None = None,
     ) -> None:
+        if camera_motion not in ("detections", "given", "off"):
+            raise ConfigError(
+                "camera_motion: expected 'detections', 'given' or 'off', found "
+                f"{camera_motion!r}; give what motrail.video.flow.Flow finds in frames, or "
+                "motrail.track.camera_file.CameraFile knows, to `update` as 'given'"
+            )
         chosen = TrackerSettings(  # which sees that all are in range
             tracker="steady",
             high_threshold=high_threshold,
@@ -195,6 +205,7 @@ class SteadyTracker:
             birth=Noise(2 / 20),
             birth_velocity=Noise(10 / 160),
         )
+        self.motion: Motion | None = None
         self._tracks = TrackTable(box_filter, ltrb_to_cxcywh, cxcywh_to_ltrb, self.class_mode)
 
     def update(
@@ -233,6 +244,7 @@ class SteadyTracker:
         )
         if self.camera_motion == "detections":
             motion = self._camera(boxes[:, high], detections.class_ids[high])
+        self.motion = motion
         if motion is not None:
             motion.move(tracks.state)
         detection_of, unmatched = self._match_all(boxes, detections, high, low)

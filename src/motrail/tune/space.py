@@ -164,5 +164,7 @@ def _tracker_dimensions(base: TrackerSettings) -> tuple[Dimension, ...]:
 
 def _refine_dimensions(base: RefineSettings) -> tuple[Dimension, ...]:
     return tuple(
-        Dimension.around("refine", key, grid, getattr(base, key)) for key, grid in _REFINE.items()
+        Dimension.around("refine", key, grid, getattr(base, key))
+        for key, grid in _REFINE.items()
+        if getattr(base, f"{key}_seconds") is None  # which would win
     )

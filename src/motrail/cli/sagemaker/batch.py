@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,16 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from motrail.cli.output import AsJson, print_json, table
-from motrail.cli.sagemaker.cloud import Config, Rehearse, SageMakerFlags, open_cloud
+from motrail.cli.sagemaker.cloud import Config, ProcessingFlags, Rehearse, open_cloud
 from motrail.cli.sagemaker.deploying import find_model
 from motrail.cli.sagemaker.jobs import Talk, given_settings, say
 from motrail.cli.settings import flags_of, resolve_settings
-from motrail.errors import ConfigError
+from motrail.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from motrail.config import Resolved
+    from motrail.sagemaker.batch import Order
 
 DetectorFlags: Any = flags_of("detector")
 TrackerFlags: Any = flags_of("tracker")
@@ -39,6 +41,7 @@ def batch_command(
     video: Annotated[bool, Parameter(negative="--no-video")] = False,
     chunk: int | None = None,
     job: str | None = None,
+    retry: Annotated[bool, Parameter(negative="")] = False,
     fetch: Annotated[bool, Parameter(negative="--no-fetch")] = True,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     rehearse: Rehearse = None,
@@ -48,7 +51,7 @@ def batch_command(
     tracker: TrackerFlags = None,
     refine: RefineFlags = None,
     clip: VideoFlags = None,
-    sagemaker: SageMakerFlags = None,
+    sagemaker: ProcessingFlags = None,
 ) -> int:
     """Track many videos, or very long ones, on instances of Amazon SageMaker.
 
@@ -81,6 +84,8 @@ def batch_command(
         Frames in a chunk, see motrail batch.
     job
         Name of the batch; the same name goes on with it. [default: a new one]
+    retry
+        Try videos again that failed before; else only those that changed since are.
     fetch
         Bring the results here; --no-fetch leaves them in S3.
     dry_run
@@ -113,27 +118,44 @@ def batch_command(
             None if way == "auto" else way,
             arguments,
             _toml(resolved),
+            retry,
         )
         folder = output or Path("runs") / order.name
         if not dry_run:
             if fetch:
                 output_folder(folder)
             say(f"batch {order.name}; to go on with it, give --job {order.name}")
-        opened = batch.open_batch(cloud, project, settings, order, talk.watcher())
-        if dry_run:
-            print_json([request._asdict() for request in batch.dry_run(opened)])
-            return 0
-        instance, count = settings.processing_instance, opened.deal.instances
-        check_quota(cloud, instance, "processing", count)
-        rows = batch.run(opened)
-        if fetch:
-            batch.bring(opened, rows, folder)
+        with _going_on(order, talk):
+            opened = batch.open_batch(
+                cloud, project, settings, order, talk.watcher(), talk.progress
+            )
+            if dry_run:
+                print_json([request._asdict() for request in batch.dry_run(opened)])
+                return 0
+            instance, count = settings.processing_instance, opened.deal.instances
+            check_quota(cloud, instance, "processing", count)
+            rows = batch.run(opened)
+            if fetch:
+                batch.bring(opened, rows, folder)
     where = str(folder) if fetch else opened.results
     if as_json:
         print_json({"job": order.name, "results": where, "videos": rows})
     else:
         _show(rows, where)
     return _explain(rows)
+
+
+@contextlib.contextmanager
+def _going_on(order: Order, talk: Talk) -> Iterator[None]:
+    """On Ctrl-C, and where results cannot be written, say what is left and how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, OutputError):
+        talk.say(
+            f"what was uploaded and tracked stays in S3, nothing of it half-made; the same "
+            f"command with --job {order.name} goes on, motrail sagemaker cleanup removes it"
+        )
+        raise
 
 
 def _toml(resolved: Resolved) -> str | None:

@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 import motrail
 from motrail.cli.sagemaker.cloud import (
+    BuildFlags,
     Config,
     Rehearse,
-    SageMakerFlags,
     open_cloud,
     sagemaker_settings,
 )
@@ -32,7 +32,7 @@ def build_command(
     run: Annotated[bool, Parameter(negative="")] = False,
     config: Config = None,
     rehearse: Rehearse = None,
-    sagemaker: SageMakerFlags = None,
+    sagemaker: BuildFlags = None,
 ) -> int:
     """Print the commands that build the images and push them to the stack's repositories.
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
-from motrail.cli.settings import flags_of, resolve_settings
+from motrail.cli.settings import flags_of, group_of, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,30 @@ if TYPE_CHECKING:
     from motrail.config import SageMakerSettings
     from motrail.sagemaker.request import Cloud
 
-SageMakerFlags: Any = flags_of("sagemaker")
+_ABOUT = (
+    "Those that matter here; motrail config show lists the others of [sagemaker], which can be "
+    "given, too."
+)
+
+
+def _flags(*more: str) -> Any:
+    return flags_of("sagemaker", ("stack", "region", "profile", *more), _ABOUT)
+
+
+_NETWORK = ("subnets", "security_groups")
+SageMakerFlags: Any = _flags()
+SetupFlags: Any = _flags("kms_key", *_NETWORK)
+BuildFlags: Any = _flags("serving_instance")
+LabelFlags: Any = _flags("workteam", "kms_key")
+TrainingFlags: Any = _flags(
+    "training_instance", "training_fallbacks", "spot", "max_hours", "max_wait_hours", "volume_gib",
+    "kms_key", *_NETWORK,
+)  # fmt: skip
+HostingFlags: Any = _flags("serving_instance", "kms_key", *_NETWORK)
+ServerlessFlags: Any = _flags("kms_key")
+ProcessingFlags: Any = _flags(
+    "processing_instance", "max_hours", "volume_gib", "kms_key", *_NETWORK
+)
 Rehearse = Annotated[
     Path | None,
     Parameter(
@@ -26,7 +49,7 @@ Rehearse = Annotated[
             "Do everything on this machine, at no cost and without an account: what AWS would "
             "hold is kept in this folder."
         ),
-        group=Group("Sagemaker settings"),
+        group=group_of("sagemaker", _ABOUT),
     ),
 ]
 Config = Annotated[Path | None, Parameter(name=("--config", "-c"))]

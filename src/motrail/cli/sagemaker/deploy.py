@@ -6,23 +6,24 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from motrail.cli.output import AsJson  # noqa: TC001  (cyclopts reads the annotations)
 from motrail.cli.sagemaker.cloud import (
     Config,
+    HostingFlags,
     Rehearse,
     SageMakerFlags,
+    ServerlessFlags,
     Yes,
     confirm,
     open_cloud,
     sagemaker_settings,
 )
-from motrail.cli.sagemaker.deploying import deploy, read_environment, read_share
+from motrail.cli.sagemaker.deploying import (  # noqa: TC001  (cyclopts reads the annotations)
+    Bundled,
+    Common,
+    Cuda,
+)
 from motrail.cli.sagemaker.invoke import invoke_command as invoke_command  # noqa: PLC0414
 from motrail.cli.sagemaker.jobs import say
-
-Name = Annotated[str, Parameter(name=("--name", "-n"))]
-Flag = Annotated[bool, Parameter(negative="")]
-Several = Annotated[tuple[str, ...], Parameter(negative="")]
 
 deploy_app = App(
     name="deploy",
@@ -33,22 +34,16 @@ deploy_app = App(
 
 @deploy_app.command(name="realtime")
 def realtime_command(
-    bundle: str,
+    bundle: Bundled,
     *,
-    name: Name,
+    common: Common,
     min_instances: int = 1,
     max_instances: int | None = None,
     target: float = 600.0,
-    variant: Several = (),
+    variant: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     capture_percent: int = 0,
-    cuda: str | None = None,
-    env: Several = (),
-    update: Flag = False,
-    dry_run: Flag = False,
-    rehearse: Rehearse = None,
-    config: Config = None,
-    as_json: AsJson = False,
-    sagemaker: SageMakerFlags = None,
+    cuda: Cuda = None,
+    sagemaker: HostingFlags = None,
 ) -> int:
     """An endpoint that answers at once: frames, sessions, short videos; up to 25 MB and 60 s.
 
@@ -64,10 +59,6 @@ def realtime_command(
 
     Parameters
     ----------
-    bundle
-        A model bundle, or a name such as yolox-s.
-    name
-        Of the endpoint.
     min_instances
         Instances at least.
     max_instances
@@ -79,50 +70,28 @@ def realtime_command(
         has 1; may be given several times. A session stays with its model.
     capture_percent
         Of the requests that are kept in S3, with their answers.
-    cuda
-        CUDA of the serving image, as in 12.4, where it is not that of motrail's own.
-    env
-        Settings of the container, as in MOTRAIL_SERVE_SESSIONS=64; may be given several times.
-    update
-        Put this model behind an endpoint that is there; the old one answers until then.
-    dry_run
-        Print the requests as JSON and send none.
-    config
-        TOML file with a section [sagemaker]; flags win over it.
-    as_json
-        Print the result as one JSON document.
     """
-    from motrail.sagemaker.deployment import Deployment, Scaling
+    from motrail.sagemaker.deployment import Scaling
 
-    settings = sagemaker_settings(sagemaker, config)
-    deployment = Deployment(
-        name,
+    most = max(min_instances, 1) if max_instances is None else max_instances
+    return common.deploy(
+        sagemaker,
         "realtime",
-        tuple(read_share(word) for word in (f"{bundle}=1", *variant)),
-        Scaling(
-            min_instances, max(min_instances, 1) if max_instances is None else max_instances, target
-        ),
+        (f"{bundle}=1", *variant),
+        scaling=Scaling(min_instances, most, target),
         capture_percent=capture_percent,
-        environment=read_environment(env),
         cuda=cuda,
     )
-    return deploy(deployment, settings, rehearse, dry_run=dry_run, update=update, as_json=as_json)
 
 
 @deploy_app.command(name="serverless")
 def serverless_command(
-    bundle: str,
+    bundle: Bundled,
     *,
-    name: Name,
+    common: Common,
     memory: int = 4096,
     concurrency: int = 5,
-    env: Several = (),
-    update: Flag = False,
-    dry_run: Flag = False,
-    rehearse: Rehearse = None,
-    config: Config = None,
-    as_json: AsJson = False,
-    sagemaker: SageMakerFlags = None,
+    sagemaker: ServerlessFlags = None,
 ) -> int:
     """An endpoint without instances: frames of up to 4 MB, on CPUs, paid by the request.
 
@@ -136,57 +105,28 @@ def serverless_command(
 
     Parameters
     ----------
-    bundle
-        A model bundle, or a name such as yolox-s.
-    name
-        Of the endpoint.
     memory
         In MiB, 1024 to 6144 in steps of 1024; CPUs come with it.
     concurrency
         Requests at a time, 1 to 200.
-    env
-        Settings of the container, as in MOTRAIL_SERVE_QUEUE=16; may be given several times.
-    update
-        Put this model behind an endpoint that is there; the old one answers until then.
-    dry_run
-        Print the requests as JSON and send none.
-    config
-        TOML file with a section [sagemaker]; flags win over it.
-    as_json
-        Print the result as one JSON document.
     """
-    from motrail.sagemaker.deployment import Deployment
-
-    settings = sagemaker_settings(sagemaker, config)
-    deployment = Deployment(
-        name,
-        "serverless",
-        (read_share(f"{bundle}=1"),),
-        memory_mib=memory,
-        concurrency=concurrency,
-        environment=read_environment(env),
+    return common.deploy(
+        sagemaker, "serverless", (f"{bundle}=1",), memory_mib=memory, concurrency=concurrency
     )
-    return deploy(deployment, settings, rehearse, dry_run=dry_run, update=update, as_json=as_json)
 
 
 @deploy_app.command(name="async")
 def async_command(
-    bundle: str,
+    bundle: Bundled,
     *,
-    name: Name,
+    common: Common,
     min_instances: int = 0,
     max_instances: int = 1,
     target: float = 2.0,
     concurrency: int = 1,
     timeout: int = 3600,
-    cuda: str | None = None,
-    env: Several = (),
-    update: Flag = False,
-    dry_run: Flag = False,
-    rehearse: Rehearse = None,
-    config: Config = None,
-    as_json: AsJson = False,
-    sagemaker: SageMakerFlags = None,
+    cuda: Cuda = None,
+    sagemaker: HostingFlags = None,
 ) -> int:
     """An endpoint that takes videos of up to 1 GB through S3, for up to an hour each.
 
@@ -200,10 +140,6 @@ def async_command(
 
     Parameters
     ----------
-    bundle
-        A model bundle, or a name such as yolox-s.
-    name
-        Of the endpoint.
     min_instances
         Instances at least; 0 for none while nothing waits.
     max_instances
@@ -214,33 +150,18 @@ def async_command(
         Videos at a time on each instance.
     timeout
         Seconds that a video may take.
-    cuda
-        CUDA of the serving image, as in 12.4, where it is not that of motrail's own.
-    env
-        Settings of the container, as in MOTRAIL_SERVE_MAX_VIDEO_MB=512; may be given several times.
-    update
-        Put this model behind an endpoint that is there; the old one answers until then.
-    dry_run
-        Print the requests as JSON and send none.
-    config
-        TOML file with a section [sagemaker]; flags win over it.
-    as_json
-        Print the result as one JSON document.
     """
-    from motrail.sagemaker.deployment import Deployment, Scaling
+    from motrail.sagemaker.deployment import Scaling
 
-    settings = sagemaker_settings(sagemaker, config)
-    deployment = Deployment(
-        name,
+    return common.deploy(
+        sagemaker,
         "async",
-        (read_share(f"{bundle}=1"),),
-        Scaling(min_instances, max_instances, target),
+        (f"{bundle}=1",),
+        scaling=Scaling(min_instances, max_instances, target),
         concurrency=concurrency,
         seconds=timeout,
-        environment=read_environment(env),
         cuda=cuda,
     )
-    return deploy(deployment, settings, rehearse, dry_run=dry_run, update=update, as_json=as_json)
 
 
 @deploy_app.command(name="delete")

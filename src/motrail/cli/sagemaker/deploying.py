@@ -1,13 +1,16 @@
-"""What the ways to deploy share: models and settings from words, and what is told at the end."""
+"""What the ways to deploy share: flags, models and settings from words, and what is told."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from motrail.cli.output import print_json, print_rows
+from cyclopts import Group, Parameter
+
+from motrail.cli.output import AsJson, print_json, print_rows
 from motrail.cli.progress import download_progress
-from motrail.cli.sagemaker.cloud import open_cloud
-from motrail.cli.sagemaker.jobs import say
+from motrail.cli.sagemaker.cloud import Config, Rehearse, open_cloud, sagemaker_settings
+from motrail.cli.sagemaker.jobs import Talk
 from motrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +19,81 @@ if TYPE_CHECKING:
 
     from motrail.config import SageMakerSettings
     from motrail.detect.bundle import Bundle
-    from motrail.sagemaker.deployment import Deployment, Scaling, Share
+    from motrail.sagemaker.deployment import Deployment, Kind, Scaling, Share
+
+_GROUP = Group("Every endpoint", sort_key=1)
+Bundled = Annotated[str, Parameter(help="A model bundle, or a name such as yolox-s.")]
+Cuda = Annotated[
+    str | None,
+    Parameter(help="CUDA of the serving image, as in 12.4, where it is not that of motrail's own."),
+]
+
+
+@Parameter(name="*", group=_GROUP)
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every way to deploy takes.
+
+    Attributes:
+        name: Of the endpoint.
+        env: Settings of the container.
+        update: Whether there is such an endpoint.
+        dry_run: Whether the requests are printed, and none is sent.
+        config: The TOML file of `--config`.
+        as_json: Whether the result is printed as JSON.
+        rehearse: The folder of `--rehearse`.
+    """
+
+    name: Annotated[str, Parameter(name=("--name", "-n"), help="Of the endpoint.")]
+    env: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Settings of the container, as in MOTRAIL_SERVE_QUEUE=16; may be given several "
+            "times.",
+        ),
+    ] = ()
+    update: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Put this model behind an endpoint that is there; the old one answers until then.",
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Print the requests as JSON and send none.")
+    ] = False
+    config: Annotated[
+        Config, Parameter(help="TOML file with a section [sagemaker]; flags win over it.")
+    ] = None
+    as_json: Annotated[AsJson, Parameter(help="Print the result as one JSON document.")] = False
+    rehearse: Rehearse = None
+
+    def deploy(self, sagemaker: Any, kind: Kind, shares: Sequence[str], **more: Any) -> int:
+        """Make what is wanted, or print the requests; the exit code.
+
+        Args:
+            sagemaker: Flags of `[sagemaker]`.
+            kind: Of the endpoint.
+            shares: The models, as in `new.tar.gz=0.25`.
+            more: Whatever else a `Deployment` of this kind takes.
+
+        Raises:
+            ConfigError: Something cannot be had.
+            MotrailError: It did not come to life, or AWS refused.
+        """
+        from motrail.sagemaker.deployment import Deployment
+
+        settings = sagemaker_settings(sagemaker, self.config)
+        deployment = Deployment(
+            self.name,
+            kind,
+            tuple(map(read_share, shares)),
+            environment=read_environment(self.env),
+            **more,
+        )
+        return _deploy(deployment, settings, self)
 
 
 def find_model(name: str) -> Bundle:
@@ -61,24 +138,16 @@ def read_environment(words: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def deploy(
-    deployment: Deployment,
-    settings: SageMakerSettings,
-    rehearse: Path | None,
-    *,
-    dry_run: bool,
-    update: bool,
-    as_json: bool,
-) -> int:
-    """Do it, or print the requests; the exit code."""
+def _deploy(deployment: Deployment, settings: SageMakerSettings, common: Common) -> int:
     from motrail.sagemaker import endpoint
     from motrail.sagemaker.project import find_project
     from motrail.sagemaker.quotas import check_quota
     from motrail.sagemaker.rules import check
 
-    with open_cloud(settings, rehearse) as cloud:
+    with open_cloud(settings, common.rehearse) as cloud, Talk() as talk:
         project = find_project(cloud, settings)
-        if dry_run:
+        update = common.update
+        if common.dry_run:
             found = endpoint.dry_run(project, settings, deployment, update=update)
             for request in found:
                 check(request)
@@ -86,8 +155,10 @@ def deploy(
             return 0
         if deployment.kind != "serverless":
             check_quota(cloud, settings.serving_instance, "endpoint", _most(deployment.scaling))
-        answer = endpoint.deploy(cloud, project, settings, deployment, say, update=update)
-    _tell(deployment, settings, answer, rehearse, as_json=as_json)
+        answer = endpoint.deploy(
+            cloud, project, settings, deployment, talk.say, update=update, progress=talk.progress
+        )
+    _tell(deployment, settings, answer, common.rehearse, as_json=common.as_json)
     return 0
 
 

@@ -21,7 +21,7 @@ from motrail.cli.sagemaker.jobs import say
 
 def edge_command(
     bundle: str,
-    output: Path,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
     *,
     name: Annotated[str, Parameter(name=("--name", "-n"))],
     version: str = "1.0.0",

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from motrail.cli.orders import order_of, with_model
 from motrail.cli.output import AsJson, print_json, print_rows
 from motrail.cli.sagemaker.cloud import Config, Rehearse, SageMakerFlags, open_cloud
+from motrail.cli.sagemaker.fetching import Again, fetched, opened, through_s3
 from motrail.cli.sagemaker.jobs import say
 from motrail.cli.settings import flags_of, resolve_settings
 from motrail.cli.track import PARTLY_DONE, _progress
-from motrail.errors import ConfigError
+from motrail.errors import VideoError
 from motrail.names import is_image
 
 if TYPE_CHECKING:
-    from motrail.config import Resolved, SageMakerSettings
+    from motrail.remote.client import Client
     from motrail.remote.track import Order
-    from motrail.sagemaker.request import Cloud
     from motrail.tracking import Summary
-    from motrail.video.source import Source
 
 TrackerFlags: Any = flags_of("tracker")
 RefineFlags: Any = flags_of("refine")
@@ -41,6 +43,7 @@ def invoke_command(
     jpeg_quality: int = 95,
     png: Annotated[bool, Parameter(negative="")] = False,
     timeout: int = 3600,
+    fetch: str | None = None,
     variant: str | None = None,
     rehearse: Rehearse = None,
     config: Config = None,
@@ -54,7 +57,7 @@ def invoke_command(
 
     What is in a picture is printed. Of a video come the files of motrail track: from a real-time
     endpoint frame by frame in a session, or with --way whole in one request; from an asynchronous
-    one through S3, and this waits for it.
+    one through S3, and this waits for it. After Ctrl-C it goes on there, and --fetch brings it.
 
     For example:
 
@@ -82,6 +85,9 @@ def invoke_command(
         Send frames without loss.
     timeout
         Seconds that an asynchronous endpoint may work on the video.
+    fetch
+        Wait for what was sent to an asynchronous endpoint before, in place of sending it: the
+        letters and digits that were shown then. The video is only read here.
     variant
         The variant that is to answer, where there are several.
     config
@@ -89,17 +95,21 @@ def invoke_command(
     as_json
         Print the result as one JSON document.
     """
-    given = {"tracker": tracker, "refine": refine, "video": clip, "sagemaker": sagemaker}
-    resolved = resolve_settings(given, config)
-    settings = resolved.settings.sagemaker
+    flags = {"tracker": tracker, "refine": refine, "video": clip, "sagemaker": sagemaker}
+    resolved = resolve_settings(flags, config)
+    _see_that_it_is_there(source)
+    order = order_of(resolved, output, [config] if config else [], video=video)
     with contextlib.ExitStack() as stack:
-        cloud = stack.enter_context(open_cloud(settings, rehearse))
+        cloud = stack.enter_context(open_cloud(resolved.settings.sagemaker, rehearse))
         from motrail.sagemaker.invoke import living, open_client
 
-        kind = living(cloud, name)
-        order = _order(resolved, output, [path for path in (config,) if path], video=video)
+        kind = "async" if fetch is not None else living(cloud, name)
         if kind == "async":
-            summary = _through_s3(cloud, name, Path(source), order, settings, timeout)
+            again = Again(name, source, output, rehearse, config, (sagemaker, clip), video=video)
+            if fetch is None:
+                summary = through_s3(cloud, again, order, timeout)
+            else:
+                summary = fetched(cloud, again, resolved, order, fetch)
             return _show(summary, source, as_json=as_json)
         client = stack.enter_context(
             open_client(
@@ -113,54 +123,41 @@ def invoke_command(
         path = Path(source)
         if path.is_file() and is_image(path):
             return _look(client, path, as_json=as_json)
-        opened = _open(source, order)
         if way == "whole":
             from motrail.remote.track import write_whole
             from motrail.sagemaker.invoke import whole_at_once
 
+            frames = opened(source, order)
             whole = whole_at_once(client, name, path, order)
-            return _show(write_whole(whole, opened, order), source, as_json=as_json)
-        from motrail.remote.track import track_by_frames
-
-        where: Any = "client" if kind == "serverless" else "server"
-        twice = order.video and order.settings.refine.active
-        with _progress(opened.expected_frames, twice=twice) as progress:
-            summary = track_by_frames(
-                opened, client, order, where=where, in_flight=in_flight, progress=progress
-            )
-        return _show(summary, source, as_json=as_json)
+            return _show(write_whole(whole, frames, order), source, as_json=as_json)
+        return _show(_by_frames(source, client, order, in_flight), source, as_json=as_json)
 
 
-def _order(resolved: Resolved, output: Path | None, keep: list[Path], *, video: bool) -> Order:
-    from motrail.cli.remote import _order as order
+def _see_that_it_is_there(source: str) -> None:
+    """Before anything is asked of AWS.
 
-    return order(resolved, output, keep, video=video)
+    Raises:
+        VideoError: There is no such file.
+    """
+    if os.path.lexists(source) or glob.has_magic(source) or "://" in source:
+        return
+    kind = "an image" if is_image(Path(source)) else "an image, a video, a folder or a pattern"
+    raise VideoError(f"{source}: no such file; expected {kind}")
 
 
-def _open(source: str, order: Order) -> Source:
-    from motrail.video.read import open_source
+def _by_frames(source: str, client: Client, order: Order, in_flight: int) -> Summary:
+    from motrail.remote.track import track_by_frames
 
-    chosen = order.settings.video
-    return open_source(source, start=chosen.start, end=chosen.end, stride=chosen.stride)
-
-
-def _through_s3(
-    cloud: Cloud, name: str, path: Path, order: Order, settings: SageMakerSettings, seconds: int
-) -> Summary:
-    from motrail.remote.track import write_whole
-    from motrail.sagemaker.invoke import forget, submit, wait
-    from motrail.sagemaker.project import find_project
-
-    if not path.is_file():
-        raise ConfigError(f"{path}: expected a video file for an asynchronous endpoint")
-    if not 1 <= seconds <= 3600:
-        raise ConfigError(f"--timeout: expected 1 to 3600 seconds, found {seconds}")
-    opened = _open(str(path), order)
-    waiting = submit(cloud, find_project(cloud, settings), name, path, order, seconds)
-    say(f"{path.name} is with the endpoint {name}; the result will be at {waiting.output}")
-    summary = write_whole(wait(cloud, waiting, name, seconds, say), opened, order)
-    forget(cloud, waiting)
-    return summary
+    where: Any = "server"
+    if not client.has_sessions:
+        where, order = "client", with_model(client, order)
+        say(f"note: {client.url} is serverless and keeps no sessions: tracks are made here")
+    frames = opened(source, order)
+    twice = order.video and order.settings.refine.active
+    with _progress(frames.expected_frames, twice=twice) as progress:
+        return track_by_frames(
+            frames, client, order, where=where, in_flight=in_flight, progress=progress
+        )
 
 
 def _look(client: Any, path: Path, *, as_json: bool) -> int:

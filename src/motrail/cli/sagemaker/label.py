@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from motrail.cli.output import AsJson, print_json, print_notes, print_rows
 from motrail.cli.progress import download_progress, frames_progress
-from motrail.cli.sagemaker.cloud import Config, Rehearse, SageMakerFlags, open_cloud
+from motrail.cli.sagemaker.cloud import Config, LabelFlags, Rehearse, open_cloud
 from motrail.cli.sagemaker.jobs import Talk, say
 from motrail.cli.settings import resolve_settings
 from motrail.errors import ConfigError
@@ -37,7 +37,7 @@ def label_command(
     rehearse: Rehearse = None,
     config: Config = None,
     as_json: AsJson = False,
-    sagemaker: SageMakerFlags = None,
+    sagemaker: LabelFlags = None,
 ) -> int:
     """Have people label footage in SageMaker Ground Truth; ends with a dataset here.
 

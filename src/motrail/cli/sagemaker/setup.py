@@ -13,7 +13,7 @@ from motrail.cli.output import AsJson, print_json, print_rows, table
 from motrail.cli.sagemaker.cloud import (
     Config,
     Rehearse,
-    SageMakerFlags,
+    SetupFlags,
     Yes,
     confirm,
     open_cloud,
@@ -38,7 +38,7 @@ def setup_command(
     config: Config = None,
     as_json: AsJson = False,
     rehearse: Rehearse = None,
-    sagemaker: SageMakerFlags = None,
+    sagemaker: SetupFlags = None,
 ) -> int:
     """Make the CloudFormation stack that all else needs, or bring it up to date.
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from motrail.cli.output import AsJson, print_json, print_rows
-from motrail.cli.sagemaker.cloud import Config, Rehearse, SageMakerFlags, open_cloud
-from motrail.cli.sagemaker.jobs import (
-    Talk,
-    given_settings,
-    minutes,
-    say,
-    show_request,
-)
-from motrail.cli.settings import flags_of, parse_map, resolve_settings
-from motrail.errors import ConfigError
+from motrail.cli.sagemaker.cloud import Config, Rehearse, TrainingFlags, open_cloud
+from motrail.cli.sagemaker.jobs import Talk, minutes, say, show_request
+from motrail.cli.sagemaker.learning import Learning, LearningFlags, telling_of_fallbacks
+from motrail.cli.settings import flags_of, resolve_settings
 
 if TYPE_CHECKING:
     from motrail.config import SageMakerSettings
@@ -32,22 +26,13 @@ PARTLY_DONE = 3
 def train_command(
     dataset: Path | None = None,
     *,
-    model: Annotated[str, Parameter(name=("--model", "-m"))] = "yolox-s",
     output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("runs/sagemaker-train"),
-    weights: Annotated[Path | None, Parameter(name=("--weights", "-w"))] = None,
-    preset: Literal["bytetrack", "yolox", "yolox-legacy"] | None = None,
-    classes: str | None = None,
-    map_: Annotated[tuple[str, ...], Parameter(name="--map", negative="")] = (),
-    input_mode: Literal["File", "FastFile"] = "File",
-    instances: int = 1,
-    attach: str | None = None,
-    wait: Annotated[bool, Parameter(negative="--no-wait")] = True,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    learning: LearningFlags = None,
     rehearse: Rehearse = None,
     config: Config = None,
     as_json: AsJson = False,
     train: TrainFlags = None,
-    sagemaker: SageMakerFlags = None,
+    sagemaker: TrainingFlags = None,
 ) -> int:
     """Train a detector at Amazon SageMaker; ends with a model bundle here.
 
@@ -66,29 +51,8 @@ def train_command(
     ----------
     dataset
         A dataset with the splits train and val; `motrail dataset split` makes them.
-    model
-        yolox-nano, -tiny, -s, -m, -l or -x: from fast and small to slow and exact.
     output
         The folder to make.
-    weights
-        What to start from: an official YOLOX .pth, a model bundle, an .onnx or a checkpoint.
-    preset
-        How the network of --weights wants its pictures, where that is not said.
-    classes
-        Names of the classes to learn, separated by commas; all that have labels if unset.
-    map_
-        What a class of the dataset is called in --classes, as in person=player; may be given
-        several times.
-    input_mode
-        File copies the dataset to the instance before training, FastFile streams it from S3.
-    instances
-        How many instances train together.
-    attach
-        Name of a job to wait for, in place of making one.
-    wait
-        Wait for the end; --no-wait leaves the job running.
-    dry_run
-        Print the request that would make the job, and send nothing.
     config
         TOML file with the sections [train] and [sagemaker]; flags win over it.
     as_json
@@ -96,44 +60,23 @@ def train_command(
     """
     resolved = resolve_settings({"train": train, "sagemaker": sagemaker}, config)
     settings = resolved.settings.sagemaker
-    if (dataset is None) == (attach is None):
-        raise ConfigError("expected a dataset to train on, or --attach JOB, and not both")
-    if dataset is None:
-        return _attach(str(attach), settings, output, rehearse, as_json=as_json)
-    from motrail.sagemaker.training import LEFT_OUT, TrainingPlan
-
-    given = given_settings(resolved, "train")
-    for key in LEFT_OUT:
-        if given.pop(key, "auto") != "auto":
-            say(f"note: --{key} is left out, as the instance decides it")
-    plan = TrainingPlan(
-        dataset,
-        model,
-        given,
-        weights,
-        preset,
-        tuple(name.strip() for name in classes.split(",")) if classes else None,
-        parse_map(map_),
-        input_mode,
-        instances,
-    )
-    if dry_run:
+    chosen: Learning = learning or Learning()
+    job = chosen.job(dataset)
+    if job is not None or dataset is None:
+        return _attach(str(job), settings, output, rehearse, as_json=as_json)
+    plan = chosen.plan(dataset, resolved)
+    if chosen.dry_run:
         return _dry_run(plan, settings, rehearse)
-    if settings.spot and settings.training_fallbacks:
-        say(
-            f"note: spot instances are all {settings.training_instance}; SageMaker takes "
-            "fallbacks with --no-spot only"
-        )
     from motrail.sagemaker.project import find_project
     from motrail.sagemaker.training import train as train_there
 
-    with open_cloud(settings, rehearse) as cloud, Talk() as talk:
+    with open_cloud(settings, rehearse) as cloud, Talk() as talk, telling_of_fallbacks(settings):
         trained = train_there(
             cloud,
             find_project(cloud, settings),
             settings,
             plan,
-            output if wait else None,
+            output if chosen.wait else None,
             talk.epochs_watcher(),
             progress=talk.progress,
         )
@@ -145,7 +88,7 @@ def _attach(
 ) -> int:
     from motrail.sagemaker.training import attach
 
-    with open_cloud(settings, rehearse) as cloud, Talk() as talk:
+    with open_cloud(settings, rehearse) as cloud, Talk() as talk, telling_of_fallbacks(settings):
         return _show(attach(cloud, job, output, talk.epochs_watcher()), as_json=as_json)
 
 

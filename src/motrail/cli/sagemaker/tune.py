@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from motrail.cli.output import AsJson, print_json, print_rows, table
-from motrail.cli.sagemaker.cloud import Config, Rehearse, SageMakerFlags, open_cloud
-from motrail.cli.sagemaker.jobs import Talk, given_settings, say, show_request
-from motrail.cli.settings import flags_of, parse_map, resolve_settings
-from motrail.errors import ConfigError
+from motrail.cli.sagemaker.cloud import Config, Rehearse, TrainingFlags, open_cloud
+from motrail.cli.sagemaker.jobs import Talk, say, show_request
+from motrail.cli.sagemaker.learning import Learning, LearningFlags, telling_of_fallbacks
+from motrail.cli.settings import flags_of, resolve_settings
 
 if TYPE_CHECKING:
     from motrail.config import SageMakerSettings
@@ -23,7 +23,6 @@ TrainFlags: Any = flags_of("train")
 def tune_command(
     dataset: Path | None = None,
     *,
-    model: Annotated[str, Parameter(name=("--model", "-m"))] = "yolox-s",
     output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("runs/sagemaker-tune"),
     goal: Literal["ap", "ap50", "hota"] = "ap",
     strategy: Literal["Bayesian", "Random", "Hyperband"] = "Bayesian",
@@ -32,20 +31,12 @@ def tune_command(
     early_stopping: bool = True,
     warm_start: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     transfer: Annotated[bool, Parameter(negative="")] = False,
-    weights: Annotated[Path | None, Parameter(name=("--weights", "-w"))] = None,
-    preset: Literal["bytetrack", "yolox", "yolox-legacy"] | None = None,
-    classes: str | None = None,
-    map_: Annotated[tuple[str, ...], Parameter(name="--map", negative="")] = (),
-    input_mode: Literal["File", "FastFile"] = "File",
-    instances: int = 1,
-    attach: str | None = None,
-    wait: Annotated[bool, Parameter(negative="--no-wait")] = True,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    learning: LearningFlags = None,
     rehearse: Rehearse = None,
     config: Config = None,
     as_json: AsJson = False,
     train: TrainFlags = None,
-    sagemaker: SageMakerFlags = None,
+    sagemaker: TrainingFlags = None,
 ) -> int:
     """Find at Amazon SageMaker the settings of training that give the best detector.
 
@@ -64,8 +55,6 @@ def tune_command(
     ----------
     dataset
         A dataset with the splits train and val; `motrail dataset split` makes them.
-    model
-        yolox-nano, -tiny, -s, -m, -l or -x: from fast and small to slow and exact.
     output
         The folder to make.
     goal
@@ -83,25 +72,6 @@ def tune_command(
         Name of a tuning job to start from, with the same dataset; may be given several times.
     transfer
         The jobs of --warm-start had another dataset or image.
-    weights
-        What to start from: an official YOLOX .pth, a model bundle, an .onnx or a checkpoint.
-    preset
-        How the network of --weights wants its pictures, where that is not said.
-    classes
-        Names of the classes to learn, separated by commas; all that have labels if unset.
-    map_
-        What a class of the dataset is called in --classes, as in person=player; may be given
-        several times.
-    input_mode
-        File copies the dataset to the instance before training, FastFile streams it from S3.
-    instances
-        How many instances train a trial together.
-    attach
-        Name of a tuning job to wait for, in place of making one.
-    wait
-        Wait for the end; --no-wait leaves the job running.
-    dry_run
-        Print the request that would make the job, and send nothing.
     config
         TOML file with the sections [train], [search] and [sagemaker]; flags win over it.
     as_json
@@ -109,28 +79,16 @@ def tune_command(
     """
     resolved = resolve_settings({"train": train, "sagemaker": sagemaker}, config)
     settings = resolved.settings.sagemaker
-    if (dataset is None) == (attach is None):
-        raise ConfigError("expected a dataset to train on, or --attach JOB, and not both")
-    if dataset is None:
-        return _attach(str(attach), settings, output, rehearse, as_json=as_json)
+    chosen: Learning = learning or Learning()
+    job = chosen.job(dataset)
+    if job is not None or dataset is None:
+        return _attach(str(job), settings, output, rehearse, as_json=as_json)
     from motrail.config import search_ranges
     from motrail.sagemaker.project import find_project
-    from motrail.sagemaker.training import TrainingPlan
     from motrail.sagemaker.tuning import TuningPlan, tune
 
-    training = TrainingPlan(
-        dataset,
-        model,
-        given_settings(resolved, "train"),
-        weights,
-        preset,
-        tuple(name.strip() for name in classes.split(",")) if classes else None,
-        parse_map(map_),
-        input_mode,
-        instances,
-    )
     plan = TuningPlan(
-        training,
+        chosen.plan(dataset, resolved),
         None if config is None else search_ranges(config),
         goal,
         strategy,
@@ -140,15 +98,15 @@ def tune_command(
         warm_start,
         "TransferLearning" if transfer else "IdenticalDataAndAlgorithm",
     )
-    if dry_run:
+    if chosen.dry_run:
         return _dry_run(plan, settings, rehearse)
-    with open_cloud(settings, rehearse) as cloud, Talk() as talk:
+    with open_cloud(settings, rehearse) as cloud, Talk() as talk, telling_of_fallbacks(settings):
         tuned = tune(
             cloud,
             find_project(cloud, settings),
             settings,
             plan,
-            output if wait else None,
+            output if chosen.wait else None,
             talk.watcher(),
             progress=talk.progress,
         )
@@ -160,7 +118,7 @@ def _attach(
 ) -> int:
     from motrail.sagemaker.tuning import attach
 
-    with open_cloud(settings, rehearse) as cloud, Talk() as talk:
+    with open_cloud(settings, rehearse) as cloud, Talk() as talk, telling_of_fallbacks(settings):
         return _show(attach(cloud, job, output, talk.watcher()), as_json=as_json)
 
 

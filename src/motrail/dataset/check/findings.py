@@ -91,6 +91,9 @@ HINTS = {
     "larger-than-image": "boxes that are wider or higher than the image",
     "mostly-ignored": "sequences in which more than 80 % of the boxes are ignored: there is "
     "little left to learn",
+    "changing-shape": "classes whose objects change their shape, as people who run or dance do: "
+    "the tracker `steady` by default keeps boxes of other heights apart; use --height-weight 1, "
+    "or 0",
     "near-duplicates": "images that are nearly the same as the one before: they cost time and "
     "teach nothing; the video was probably stretched, so take every Nth frame",
     "no-pictures": "sequences without images: training and preview need them; statistics and "

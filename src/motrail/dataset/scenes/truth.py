@@ -104,6 +104,23 @@ class TruthCollector:
             "objects": self._objects(),
         }
 
+    def camera(self) -> dict[int, NDArray[np.float64]]:
+        """How the camera moved, as `motrail.track.camera_file` keeps it.
+
+        A camera that turns moves the picture by a homography; here is the affine map that is
+        nearest to it on a grid over the picture.
+        """
+        settings = self._scene.settings
+        return {
+            number: _nearest_affine(now @ np.linalg.inv(before), settings.width, settings.height)
+            for number, before, now in zip(
+                self._numbers,
+                [*self._homographies[:1], *self._homographies],
+                self._homographies,
+                strict=False,
+            )
+        }
+
     def _objects(self) -> list[dict[str, object]]:
         frames, ids = self._frames(), self._joined("ids")
         classes, xy = self._joined("class_ids"), self._joined("world_xy")
@@ -125,3 +142,14 @@ class TruthCollector:
 
     def _joined(self, name: str) -> NDArray[np.float64] | NDArray[np.int64]:
         return np.concatenate(self._columns[name])  # type: ignore[return-value]
+
+
+def _nearest_affine(
+    homography: NDArray[np.float64], width: int, height: int
+) -> NDArray[np.float64]:
+    """The affine map (2, 3) that does nearly the same to points all over a picture."""
+    x, y = np.meshgrid(np.linspace(0, width, 9), np.linspace(0, height, 9))
+    points = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
+    moved = homography @ points
+    found, *_ = np.linalg.lstsq(points.T, (moved[:2] / moved[2]).T, rcond=None)
+    return np.asarray(found.T, np.float64)

@@ -247,6 +247,20 @@ def _lower_high(
             yield _trial("weak return", settings, text, high_threshold=high)
 
 
+def _revive_longer(
+    found: Sequence[Explained], settings: TrackerSettings, rates: Mapping[str, float]
+) -> Iterator[_Trial]:
+    if settings.tracker == "steady":
+        text = "let weak detections revive what was lost twice as long ago"
+        if settings.revive_seconds is None:
+            frames = max(2 * settings.revive_frames, 5)
+            yield _trial("weak return", settings, text, revive_frames=frames)
+        else:
+            seconds = round(max(2 * settings.revive_seconds, 0.2), 3)
+            yield _trial("weak return", settings, text, revive_seconds=seconds)
+    yield from _lower_high(found, settings, rates)
+
+
 def _wait_longer(
     found: Sequence[Explained], settings: TrackerSettings, rates: Mapping[str, float]
 ) -> Iterator[_Trial]:
@@ -288,6 +302,7 @@ def _match_wider(
         "first": "match_threshold",
         "second": "second_match_threshold",
         "unconfirmed": "unconfirmed_match_threshold",
+        "revive": "revive_match_threshold",
     }
     stages = [item.stage for item in found]
     # A stage is worth a replay if a fifth of the events lies in it.
@@ -300,6 +315,10 @@ def _match_wider(
                 cause = found[0].event.cause
                 text = "let boxes match that overlap less"
                 yield _trial(cause, settings, text, **{names[stage]: value})
+    if settings.tracker == "steady" and settings.height_weight > 0:
+        weight = max(settings.height_weight - 1, 0.0)
+        text = "let boxes match whose heights differ more"
+        yield _trial(found[0].event.cause, settings, text, height_weight=weight)
 
 
 def _match_closer(
@@ -354,7 +373,7 @@ _REMEDIES: dict[
 ] = {
     "low score": _lower_low,
     "weak start": _lower_start,
-    "weak return": _lower_high,
+    "weak return": _revive_longer,
     "lost too long": _wait_longer,
     "not matched": _match_wider,
     "camera moved": _match_wider,

@@ -27,8 +27,8 @@ _CAUSES: tuple[Cause, ...] = get_args(Cause)
 _NEAR_FRAMES = 2
 
 
-Stage = Literal["first", "second", "unconfirmed"]
-"""With strong detections, with weak ones, and of tracks seen once."""
+Stage = Literal["first", "second", "unconfirmed", "revive"]
+"""With strong detections, with weak ones, of tracks seen once, and of lost ones with weak ones."""
 
 
 class Explained(NamedTuple):
@@ -67,11 +67,13 @@ def name_causes(scene: Scene, motion: Motion, troubles: Sequence[Trouble]) -> li
     * *crossed*: the track this object had no longer ago than it is kept while lost has another
       true object in this frame.
     * *not matched*: that track was alive and its detection was left over: a strong one in the
-      first association or a weak one, of a track seen in the frame before, in the second; or the
+      first association or a weak one, of a track seen in the frame before (or, where the tracker
+      revives lost tracks by weak detections, no longer ago than it does), in the second; or the
       object's new track was not continued.
-    * *camera moved*: the same, where `Motion.camera_moved` says so.
+    * *camera moved*: the same, where `Motion.camera_moved` says so of what the tracker did not take
+      out itself.
     * *weak return*: the track was lost but alive, and the detection below `high_threshold`: those
-      continue only tracks that were seen in the frame before.
+      continue only tracks that were seen in the frame before, or are revived.
     * *weak start*: no track was alive, and the detection, or the one of the next frame, which must
       confirm the track, is too weak to begin one.
     * *confirmed late*: the detection began a track, which the next frame confirmed.
@@ -137,7 +139,7 @@ def _reasons(scene: Scene) -> NDArray[np.int64]:
         (rank == 0, "low score"),
         (alive & stolen, "crossed"),
         (alive & strong, "not matched"),
-        (alive & (last == frames - 1), "not matched"),
+        (alive & scene.tried_weak(last, frames), "not matched"),
         (alive, "weak return"),
         (~strong | ~begins, "weak start"),
         (next_taken, "confirmed late"),
@@ -200,7 +202,8 @@ def _stage(scene: Scene, row: int) -> Stage:
         last = scene.lives.last_before(own, frame)
         alive = int(own[0]) >= 0 and bool(scene.alive(last, frame)[0])
         return "first" if alive else "unconfirmed"
-    return "second"
+    last = scene.lives.last_before(scene.own[[row]], scene.frames[[row]])
+    return "second" if int(last[0]) == int(scene.frames[row]) - 1 else "revive"
 
 
 def _sizes(scene: Scene, detections: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -214,7 +217,9 @@ def _camera(scene: Scene, motion: Motion, row: int) -> bool:
         return False
     frame = int(scene.frames[row])
     last = int(scene.lives.last_before(scene.own[[row]], scene.frames[[row]])[0])
-    return last != NEVER and motion.camera_moved(int(scene.ids[row]), last, frame)
+    return last != NEVER and motion.camera_moved(
+        int(scene.ids[row]), last, frame, scene.taken_out(row, last, frame)
+    )
 
 
 class _Met(NamedTuple):
@@ -321,7 +326,9 @@ def _cause_of_switch(
             return "crossed", one.identity
     if gap > switch.scene.lost_frames:
         return "lost too long", None
-    if motion.camera_moved(event.truth_id, min(back - 1 - gap, switch.start), back):
+    since = min(back - 1 - gap, switch.start)
+    taken_out = switch.scene.taken_out(switch.before, since, back)
+    if motion.camera_moved(event.truth_id, since, back, taken_out):
         return "camera moved", partner
     if met:
         return "taken over", partner

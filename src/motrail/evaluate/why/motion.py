@@ -75,7 +75,9 @@ class Motion:
         there[:, :2] += (end - start) * speed
         return there
 
-    def camera_moved(self, identity: int, start: int, end: int) -> bool:
+    def camera_moved(
+        self, identity: int, start: int, end: int, taken_out: NDArray[np.float64] | None = None
+    ) -> bool:
         """Whether the picture moved between two frames so that it cost an object its match.
 
         The other objects that are in both frames are the witnesses: where each is, less where it
@@ -88,12 +90,15 @@ class Motion:
             identity: The object.
             start: The frame it was last tracked in.
             end: The frame in which it was not matched.
+            taken_out: What the tracker knew of it and took out, pixels, shape (2,); only the rest
+                can have cost a match.
         """
         ids, shifts = self._shift(start, end)
         shifts = shifts[ids != identity]
         box = self.boxes(np.array([identity]), end)[0]
         if len(shifts) < _WITNESSES or np.isnan(box[0]):
             return False
+        shifts = shifts - (0 if taken_out is None else taken_out)
         median = np.median(shifts, axis=0)
         off = np.hypot(*(shifts - median).T)
         if float(np.median(off)) > 0.5 * float(np.hypot(*median)):

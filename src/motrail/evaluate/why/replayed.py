@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from motrail.errors import DataError
 from motrail.evaluate.pairs import best_matching, distinct, make_pairs
 from motrail.evaluate.protocol import PEDESTRIAN
 from motrail.evaluate.tracked import as_labels, track_detections
+from motrail.track.fill import CameraPath
 from motrail.track.make import make_tracker
+from motrail.track.steady import SteadyTracker
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,17 +75,22 @@ class Replayed:
         file: The detections.
         settings: Of the tracker.
         lost_frames: Missed frames after which a track can still be found again.
+        revive_frames: Frames since its last match after which a weak detection can do that; 0
+            where only tracks seen in the frame before may have weak ones.
         tracks: Everything tracked, also what a filter keeps out.
         shown: Rows of `tracks` that were given out, bool, shape (n,).
         results: What was given out, as labels.
+        camera: How it moved, as far as the tracker knew.
     """
 
     file: DetectionFile
     settings: TrackerSettings
     lost_frames: int
+    revive_frames: int
     tracks: SequenceTracks
     shown: NDArray[np.bool_]
     results: Labels
+    camera: CameraPath = field(default_factory=CameraPath)
 
 
 def replay_sequence(truth: Labels, file: DetectionFile, settings: TrackerSettings) -> Replayed:
@@ -106,13 +113,16 @@ def replay_sequence(truth: Labels, file: DetectionFile, settings: TrackerSetting
         )
     # Filters change nothing but what is given out.
     unfiltered = dataclasses.replace(settings, min_box_area=0.0, max_aspect_ratio=None)
-    tracks = track_detections(truth, file, unfiltered)
+    camera = CameraPath()
+    tracks = track_detections(truth, file, unfiltered, path=camera)
     shown, close = _passes(tracks, settings)
     if close:
         given = track_detections(truth, file, settings)
         shown = np.isin(_keys(tracks.frames, tracks.ids), _keys(given.frames, given.ids))
-    buffer = make_tracker(unfiltered, truth.frame_rate).lost_frames
-    return Replayed(file, settings, buffer, tracks, shown, as_labels(truth, file, tracks[shown]))
+    tracker = make_tracker(unfiltered, truth.frame_rate)
+    revive = tracker.revive_frames if isinstance(tracker, SteadyTracker) else 0
+    results = as_labels(truth, file, tracks[shown])
+    return Replayed(file, settings, tracker.lost_frames, revive, tracks, shown, results, camera)
 
 
 def _passes(tracks: SequenceTracks, settings: TrackerSettings) -> tuple[NDArray[np.bool_], bool]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from motrail.boxes import xyxy_to_xywh
 from motrail.evaluate.pairs import EPS, best_matching, make_pairs
+from motrail.track.fill import carried, centred
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,13 +30,25 @@ class Lives:
     """When each track was matched to a detection.
 
     A track that a filter keeps out of the results is alive all the same. The first detection of a
-    track is no part of it here unless it was given out then.
+    track is no part of it here unless it was given out then. Some trackers give out a track where
+    it was not matched: it has a row in such a frame, but `last_before` does not count it.
+
+    Args:
+        frames: Of each row, shape (n,).
+        ids: Of each row, shape (n,).
+        matched: Whether there was a detection, bool, shape (n,); None where there was in all.
     """
 
-    def __init__(self, frames: NDArray[np.int64], ids: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        frames: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        matched: NDArray[np.bool_] | None = None,
+    ) -> None:
         keys = ids << 32 | frames
         self._rows = np.argsort(keys, kind="stable")
         self._keys = keys[self._rows]
+        self._matched = self._keys if matched is None else self._keys[matched[self._rows]]
 
     def row_at(self, ids: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row of each identity in a frame; -1 where it has none."""
@@ -47,10 +60,10 @@ class Lives:
 
     def last_before(self, ids: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
         """The last frame before the given one in which each identity was matched, or `NEVER`."""
-        if not len(self._keys):
+        if not len(self._matched):
             return np.full(np.shape(ids), NEVER, np.int64)
-        place = np.searchsorted(self._keys, ids << 32 | frames) - 1
-        found = self._keys[np.maximum(place, 0)]
+        place = np.searchsorted(self._matched, ids << 32 | frames) - 1
+        found = self._matched[np.maximum(place, 0)]
         known = (place >= 0) & (found >> 32 == ids)
         return np.where(known, found & 0xFFFFFFFF, NEVER)
 
@@ -108,7 +121,8 @@ class Scene:
         self.identity = counted.pairs.truth_ids
         self.ids = truth.ids[counted.truth_rows]
         self.boxes_xywh = truth.boxes_xywh[counted.truth_rows]
-        self.lives = Lives(self.tracks.frames, self.tracks.ids)
+        self.lives = Lives(self.tracks.frames, self.tracks.ids, self.tracks.detection_index >= 0)
+        self._camera, self._revive_frames = replayed.camera, replayed.revive_frames
         self.track_of = _inverse(self.tracks.detection_index, len(self.detections))
         self.track_row = _track_rows(counted, matching, replay_rows)
         self.truth_of = _inverse(self.track_row, len(self.tracks))
@@ -195,6 +209,27 @@ class Scene:
     def rows_of(self, identity: int) -> NDArray[np.intp]:
         """Rows of an identity, as the pairs number it, in the order of frames."""
         return self.order[self._starts[identity] : self._starts[identity + 1]]
+
+    def tried_weak(self, last: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether tracks last matched in `last` may be matched to weak detections in `frames`."""
+        tried: NDArray[np.bool_] = frames - last <= max(1, self._revive_frames)
+        return tried
+
+    def taken_out(self, row: int, start: int, end: int) -> NDArray[np.float64]:
+        """How far the tracker carried a true box along with the camera, pixels, shape (2,).
+
+        Args:
+            row: Of the box.
+            start: From this frame.
+            end: To this one.
+        """
+        if not self._camera or end <= start:
+            return np.zeros(2)
+        box = centred(self.boxes_xywh[[row]])
+        looks = np.array([end - start])
+        path = carried(self._camera, box, np.array([start + 1]), looks, 1)
+        moved: NDArray[np.float64] = (path[-1] - box[0])[:2]
+        return moved
 
     def alive(self, last: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether tracks last matched in `last` can be matched in `frames`."""

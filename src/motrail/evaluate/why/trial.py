@@ -19,6 +19,7 @@ from motrail.evaluate.why.replayed import (
     which_classes,
 )
 from motrail.evaluate.why.scene import Scene
+from motrail.track.lead import spare_detections
 from motrail.track.refine import refine
 
 if TYPE_CHECKING:
@@ -155,5 +156,12 @@ def explain_results(
 
 
 def _refined(replayed: Replayed, refinement: RefineSettings) -> Labels:
-    tracks = refine(replayed.tracks[replayed.shown], refinement)
+    tracks, found = replayed.tracks[replayed.shown], replayed.file.detections
+    tracks = refine(
+        tracks,
+        refinement,
+        frame_rate=replayed.results.frame_rate,
+        camera=replayed.camera,
+        spare=spare_detections(found, replayed.tracks, refinement.lead_score),
+    )
     return as_labels(replayed.results, replayed.file, tracks)

@@ -46,6 +46,8 @@ _OURS = frozenset(
 )
 _STOPPING_SECONDS = 100.0
 _REASON = 200  # characters
+_REPORT = "detected-"
+"""Begins the name of what a host tells of the videos that it detected in."""
 
 
 def process(
@@ -95,6 +97,9 @@ def process(
     rows = document["videos"]
     if way == "videos" and len(hosts) > 1:
         name_manifest(output, hosts, [row["name"] for row in rows])
+    if way == "detect":  # shares write no manifest, and only they know why a video failed
+        with writing(output):
+            _write_manifest(output / f"{_REPORT}{hosts.current}.json", rows)
     if way == "associate":  # it came from where it is kept, and need not go back
         shutil.rmtree(output / KEPT, ignore_errors=True)
     message = summary(rows, detected_only=way == "detect")
@@ -155,7 +160,8 @@ def find_config(places: Places) -> Path | None:
 def restore(kept: Path, output: Path) -> None:
     """Lay out the results of an earlier try, or of other hosts, so that they need not be made anew.
 
-    Manifests of several hosts become one. Hidden files are half-written ones, and stay away.
+    Manifests of several hosts become one. Hidden files are half-written ones, and stay away; so do
+    reports of an earlier detection.
 
     Raises:
         OutputError: They cannot be written.
@@ -165,6 +171,8 @@ def restore(kept: Path, output: Path) -> None:
         for path in _files(kept):
             if path.parent == kept and path.suffix == ".json" and path.stem.startswith("batch"):
                 rows |= {row["name"]: row for row in _manifest_rows(path)}
+                continue
+            if path.parent == kept and path.suffix == ".json" and path.name.startswith(_REPORT):
                 continue
             target = output / path.relative_to(kept)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,9 @@ def serve(
             f"{places.model}: expected model.onnx and model.json, as in the model.tar.gz that "
             "training writes"
         )
-    command = [sys.executable, "-m", "motrail", "serve", str(places.model), f"--port={port}"]
+    # Only SageMaker reaches a container, and IAM says who may ask it.
+    command = [sys.executable, "-m", "motrail", "serve", str(places.model), "--guarded",
+               f"--port={port}"]  # fmt: skip
     if not environ.get(_HOST_VARIABLE):  # a rehearsal keeps it to its machine
         command.append("--host=0.0.0.0")
     left = {name: text for name, text in environ.items() if name != ROOT_VARIABLE}

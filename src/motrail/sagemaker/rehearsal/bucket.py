@@ -98,11 +98,27 @@ class S3:
         body = given.get("Body", b"")
         if hasattr(body, "read"):
             body = body.read()
-        self._storage.put(uri, body.encode() if isinstance(body, str) else bytes(body))
+        with self._site.lock:
+            self._see_conditions(given, self._storage.find(uri))
+            self._storage.put(uri, body.encode() if isinstance(body, str) else bytes(body))
         about = {key: given[key] for key in _KEPT if key in given}
         if about:
             self._storage.about.put(uri, about)
         return {"ETag": self._tag(self._storage.get(uri))}
+
+    def _see_conditions(self, given: dict[str, Any], stored: Stored | None) -> None:
+        """Of conditional writes: what must not be there, and what must still be what it was."""
+        if "IfMatch" in given and stored is None:
+            refuse("NoSuchKey", "The specified key does not exist.")
+        changed = stored is not None and given.get("IfMatch", self._tag(stored)) not in (
+            self._tag(stored),
+            self._tag(stored).strip('"'),
+        )
+        if changed or (given.get("IfNoneMatch") == "*" and stored is not None):
+            refuse(
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold",
+            )
 
     def _get(self, given: dict[str, Any]) -> dict[str, Any]:
         stored = self._storage.get(_uri(given))

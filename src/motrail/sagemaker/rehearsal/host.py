@@ -27,6 +27,7 @@ _KEPT = (
     "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 )  # fmt: skip
+_ROOT = "/opt/ml"
 _LAST_WORDS = 5.0  # seconds that output may take to arrive after the end
 
 
@@ -82,6 +83,10 @@ class Host:
         """The exit code; None while it runs."""
         return self._process.poll()
 
+    def told(self, text: str) -> str:
+        """What it said, with the paths that it would have in a container."""
+        return text.replace(str(self.root), _ROOT)
+
     def stop(self) -> None:
         """Send SIGTERM to the entry point."""
         with contextlib.suppress(OSError):
@@ -120,7 +125,7 @@ class Host:
             return
         with stream:
             for line in stream:
-                self._heard(line.decode("utf-8", "replace").rstrip("\r\n"))
+                self._heard(self.told(line.decode("utf-8", "replace").rstrip("\r\n")))
 
 
 def end_all(hosts: Sequence[Host], grace: float) -> None:

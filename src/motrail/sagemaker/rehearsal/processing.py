@@ -312,4 +312,4 @@ def _message(host: Host) -> str:
     path = host.root / "output" / "message"
     if not path.is_file():
         return ""
-    return path.read_text(encoding="utf-8", errors="replace")[:_MESSAGE]
+    return host.told(path.read_text(encoding="utf-8", errors="replace"))[:_MESSAGE]

@@ -51,6 +51,11 @@ _TIMED_OUT = (
 )
 
 
+_NO_SESSIONS = "sessions are kept by instances, which it has none of."
+"""Developer guide, "Stateful sessions": requests of a session are routed to one ML instance. What
+AWS's refusal says word for word is not documented."""
+
+
 class Call(NamedTuple):
     """A call that may be made.
 
@@ -150,6 +155,8 @@ class Runtime:
         if len(body) > call.most:
             self._too_large(call)
         session = given.get("SessionId")
+        if session is not None and call.most == SERVERLESS_BYTES:
+            refuse("ValidationError", f"Endpoint {call.name} is serverless; {_NO_SESSIONS}")
         known = None if session == NEW_SESSION else session
         seat = call.fleet.seat(given.get("TargetVariant"), known, weights(call.record))
         headers = {HEADERS[key]: str(given[key]) for key in given if key in HEADERS}

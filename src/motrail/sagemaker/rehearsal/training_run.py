@@ -333,7 +333,8 @@ def _channel(channel: Record, record: Record, distribution: str) -> Record:
 def _failure(failed: Host) -> str:
     """What SageMaker makes of the failure file of the host that failed."""
     path = failed.root / "output" / "failure"
-    text = path.read_text(encoding="utf-8", errors="replace")[:REASON] if path.is_file() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    text = failed.told(text)[:REASON]
     return f"AlgorithmError: {text}, exit code: {failed.code}"[:REASON]
 
 

@@ -325,6 +325,22 @@ def invoke_async(
     return Request("sagemaker-runtime", "InvokeEndpointAsync", parameters)
 
 
-def get_object(bucket: str, key: str) -> Request:
-    """The content of an object."""
-    return Request("s3", "GetObject", {"Bucket": bucket, "Key": key})
+def get_object(bucket: str, key: str, first: int | None = None) -> Request:
+    """The content of an object, or its first so many bytes."""
+    parameters = {"Bucket": bucket, "Key": key}
+    if first is not None:
+        parameters["Range"] = f"bytes=0-{first - 1}"
+    return Request("s3", "GetObject", parameters)
+
+
+def put_if_unchanged(bucket: str, key: str, body: bytes, etag: str | None) -> Request:
+    """Write an object unless somebody else did meanwhile; then S3 says PreconditionFailed.
+
+    Args:
+        bucket: Where.
+        key: Which.
+        body: The content.
+        etag: What the object was when it was read, as S3 said; None where there was none.
+    """
+    condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+    return Request("s3", "PutObject", {"Bucket": bucket, "Key": key, "Body": body, **condition})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motrail.sagemaker.request import Request
 
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 _DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 _QUICK, _SLOW = 60, 300
 """Seconds after which instances may be added, and taken away, once more."""
+
+
+class Bounds(NamedTuple):
+    """How many instances a variant may have.
+
+    Attributes:
+        low: At least; 0 is for asynchronous endpoints.
+        high: At most.
+    """
+
+    low: int
+    high: int
 
 
 def resource(endpoint: str, variant: str) -> str:
@@ -29,19 +41,26 @@ def _target(endpoint: str, variant: str) -> dict[str, Any]:
     }
 
 
-def register(project: Project, endpoint: str, variant: str, low: int, high: int) -> Request:
-    """Let a variant have from `low` to `high` instances; 0 is for asynchronous endpoints."""
+def register(project: Project, endpoint: str, variant: str, bounds: Bounds, kind: str) -> Request:
+    """Let the number of a variant's instances change.
+
+    Args:
+        project: The tag.
+        endpoint: Which.
+        variant: Which of it.
+        bounds: Between which.
+        kind: Of the endpoint, `realtime` or `async`; its minimum does not tell.
+    """
     parameters = {
         **_target(endpoint, variant),
-        "MinCapacity": low,
-        "MaxCapacity": high,
-        "Tags": _tags(project, endpoint, low),
+        "MinCapacity": bounds.low,
+        "MaxCapacity": bounds.high,
+        "Tags": _tags(project, endpoint, kind),
     }
     return Request("application-autoscaling", "RegisterScalableTarget", parameters)
 
 
-def _tags(project: Project, endpoint: str, low: int) -> dict[str, str]:
-    kind = "realtime" if low else "async"
+def _tags(project: Project, endpoint: str, kind: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in project.tags(endpoint=endpoint, kind=kind)}
 
 
@@ -168,7 +187,10 @@ def alarm_name(endpoint: str, variant: str) -> str:
 
 
 def as_requests(
-    project: Project, target: Mapping[str, Any], policies: Iterable[Mapping[str, Any]]
+    project: Project,
+    target: Mapping[str, Any],
+    policies: Iterable[Mapping[str, Any]],
+    kind: str,
 ) -> list[Request]:
     """What makes a variant scale again as it was described.
 
@@ -176,12 +198,13 @@ def as_requests(
         project: The tag.
         target: Of `DescribeScalableTargets`.
         policies: Of `DescribeScalingPolicies`.
+        kind: Of the endpoint, `realtime` or `async`.
     """
     keys = ("ServiceNamespace", "ResourceId", "ScalableDimension")
     named = {key: target[key] for key in keys}
     bounds = {key: target[key] for key in ("MinCapacity", "MaxCapacity")}
-    endpoint, low = target["ResourceId"].split("/")[1], target["MinCapacity"]
-    registered = named | bounds | {"Tags": _tags(project, endpoint, low)}
+    endpoint = target["ResourceId"].split("/")[1]
+    registered = named | bounds | {"Tags": _tags(project, endpoint, kind)}
     found = [Request("application-autoscaling", "RegisterScalableTarget", registered)]
     more = (
         "PolicyName",

@@ -28,8 +28,8 @@ MAX_JSON = 1 << 16
 """Bytes of a body that names its source."""
 _MAX_TEXT = 200
 _KEPT = ("detector", *SECTIONS)
-_FOR_EVERYONE = ("crf", "encoder_preset")
-"""Settings of encoding videos are the operator's."""
+_FOR_EVERYONE = ("crf", "encoder_preset", "camera_file")
+"""Settings of encoding videos, and which files are read here, are the operator's affair."""
 
 Output = Literal["csv", "mp4"]
 
@@ -89,7 +89,7 @@ def asked_settings(settings: Settings, asked: Mapping[str, Mapping[str, Any]]) -
         if not taken:
             known = ", ".join(SECTIONS)
             raise bad_request(
-                f"settings: expected those of {known}, without {' and '.join(_FOR_EVERYONE)}, "
+                f"settings: expected those of {known}, without {', '.join(_FOR_EVERYONE)}, "
                 f"found {section}: {', '.join(map(str, values))[:_MAX_TEXT]}",
                 "bad_setting",
             )

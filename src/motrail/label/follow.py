@@ -1,0 +1,380 @@
+"""Carry boxes from one picture to the next, each with its identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from motrail.boxes import iou_xyxy
+from motrail.label.looks import Looks, alike, colours
+from motrail.label.motion import box_flow
+from motrail.label.silhouette import MODES, outline
+from motrail.track.camera import Motion
+from motrail.track.kalman import POSITION, BoxFilter, Noise, cxcywh_to_ltrb, ltrb_to_cxcywh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from motrail.label.motion import View
+    from motrail.label.silhouette import Mode, Outline, Still
+
+_FILTER = BoxFilter(
+    process=Noise(1 / 40),
+    process_velocity=Noise(1 / 80),
+    measurement=Noise(1 / 40),
+    birth=Noise(1 / 40),
+    birth_velocity=Noise(1 / 20),
+)
+_COVERED = 0.6
+"""Share of a box behind others from which on it is not looked for."""
+_SHARE = 0.25
+"""Share of an object's points that must go together."""
+_INSIDE = 0.1
+"""Share of a box in the picture below which the object has left."""
+_TRUST = 0.75
+"""IoU with a box drawn by hand that an outline must reach to be believed afterwards."""
+_FILLED = 0.45
+"""Of what is usually seen in front of the empty place; with less the object is hidden."""
+_SIMILAR = 0.55
+_FOUND = 0.75
+_MOST_BIASES = 60
+_SAME = 0.8
+"""IoU from which on two boxes are on the same object."""
+
+
+@dataclass
+class _Object:
+    """What is known of one object beside its box."""
+
+    looks: Looks
+    mode: Mode | None = None
+    judged: bool = False
+    filled: float = -1.0
+    missed: int = 0
+
+
+@dataclass
+class Follower:
+    """Objects that are carried along.
+
+    Attributes:
+        most_missed: Frames after which an object that is not seen is given up.
+    """
+
+    most_missed: int = 25
+    _ids: list[int] = field(default_factory=list)
+    _objects: dict[int, _Object] = field(default_factory=dict)
+    _state: NDArray[np.float64] = field(default_factory=lambda: np.zeros((5, 4, 0)))
+    _boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    _biases: dict[Mode, list[NDArray[np.float64]]] = field(default_factory=dict)
+
+    @property
+    def boxes_xyxy(self) -> dict[int, NDArray[np.float64]]:
+        """Where the objects are, by id."""
+        return dict(zip(self._ids, self._boxes, strict=True))
+
+    def place(
+        self,
+        view: View,
+        to_world: NDArray[np.float64],
+        stills: Sequence[Still],
+        boxes: Mapping[int, NDArray[np.float64]],
+        others: NDArray[np.float64],
+    ) -> None:
+        """Set objects, new ones or known ones, to boxes in the picture that are right.
+
+        Args:
+            view: The picture.
+            to_world: From its pixels to those of the first, shape (3, 3).
+            stills: Pictures of the same place.
+            boxes: Left, top, right, bottom by id.
+            others: Boxes of what is not followed, shape (n, 4).
+        """
+        kept = [row for row, number in enumerate(self._ids) if number not in boxes]
+        speed = {n: self._state[:, :, row] for row, n in enumerate(self._ids)}
+        states, rows = [self._state[:, :, kept]], [self._boxes[kept]]
+        for number, box in boxes.items():
+            state = _FILTER.initiate(ltrb_to_cxcywh(box[:, None]))
+            if number in speed:
+                state[1:, :, 0] = speed[number][1:]
+            states.append(state)
+            rows.append(box[None])
+        self._ids = [self._ids[row] for row in kept] + list(boxes)
+        self._state, self._boxes = np.concatenate(states, axis=2), np.concatenate(rows)
+        for row, number in enumerate(self._ids):
+            if number in boxes:
+                around = np.concatenate([np.delete(self._boxes, row, 0), others])
+                self._judge(number, view, to_world, stills, self._boxes[row], around)
+
+    def _judge(
+        self,
+        number: int,
+        view: View,
+        to_world: NDArray[np.float64],
+        stills: Sequence[Still],
+        box: NDArray[np.float64],
+        around: NDArray[np.float64],
+    ) -> None:
+        """See how well the outline of an object tells the box that was drawn."""
+        known = self._objects.get(number)
+        thing = _Object(Looks(view.image, view.grey, box))
+        if known is not None:
+            thing.mode, thing.judged, thing.filled = known.mode, known.judged, known.filled
+        self._objects[number] = thing
+        best = _TRUST
+        found: Outline | None = None
+        seen = False
+        for mode in MODES:
+            this = outline(view.image, to_world, stills, box, around, mode)
+            if this.seen.sum() < 2:
+                continue
+            seen = True
+            moved = np.where(this.seen, this.box_xyxy + self._bias(mode), box)
+            fit = float(iou_xyxy(moved[None], box[None])[0, 0])
+            if fit > best + 0.02:
+                best, found, thing.mode = fit, this, mode
+        if not seen:
+            return
+        thing.judged = True
+        if found is None or thing.mode is None:
+            thing.mode = None
+            return
+        thing.filled = found.filled
+        error = np.where(found.seen, box - found.box_xyxy, np.nan)
+        error[np.abs(error) > 0.08 * (box[3] - box[1]) + 1.5] = np.nan
+        biases = self._biases.setdefault(thing.mode, [])
+        biases.append(error)
+        del biases[:-_MOST_BIASES]
+
+    def _bias(self, mode: Mode) -> NDArray[np.float64]:
+        """How far the sides of the boxes drawn by hand are outside of the outlines."""
+        errors = np.array(self._biases.get(mode, [])).reshape(-1, 4)
+        known = (~np.isnan(errors)).sum(axis=0) >= 3
+        bias = np.zeros(4)
+        if known.any():
+            bias[known] = np.nanmedian(errors[:, known], axis=0)
+        return bias
+
+    def _mode(self, thing: _Object) -> Mode | None:
+        """The object's own, or that of most others while it could not be judged."""
+        if thing.judged:
+            return thing.mode
+        modes = [other.mode for other in self._objects.values() if other.judged]
+        return max(modes, key=modes.count) if modes else None
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Follow some objects no longer."""
+        gone = set(numbers)
+        keep = [row for row, number in enumerate(self._ids) if number not in gone]
+        self._ids = [self._ids[row] for row in keep]
+        self._boxes, self._state = self._boxes[keep], self._state[:, :, keep]
+
+    def step(
+        self,
+        before: View,
+        view: View,
+        worlds: tuple[NDArray[np.float64], NDArray[np.float64]],
+        stills: Sequence[Still],
+        others: NDArray[np.float64],
+    ) -> list[int]:
+        """Carry the objects to the next picture.
+
+        Args:
+            before: The picture they are in.
+            view: The next one.
+            worlds: From the pixels of either to those of the first, shape (3, 3).
+            stills: Pictures of the same place.
+            others: Boxes of what is not followed, in the next picture, shape (n, 4).
+
+        Returns:
+            Those that are no longer there; they are not followed any more.
+        """
+        if not self._ids:
+            return []
+        camera = np.linalg.inv(worlds[1]) @ worlds[0]
+        expected = self._predict(camera)
+        fronts = [self._in_front(row, self._boxes, np.zeros((0, 4))) for row in range(len(self._ids))]
+        flow = box_flow(before, view, self._boxes, fronts, camera)
+        guess = expected.copy()
+        moved = flow.share >= _SHARE
+        guess[moved] = self._boxes[moved] + np.tile(flow.shift[moved], 2)
+        sure = np.zeros(len(self._ids))
+        measured = guess.copy()
+        for row in range(len(self._ids)):
+            scale = float(flow.scale[row]) if moved[row] else 1.0
+            measured[row], sure[row] = self._measure(
+                row, view, worlds[1], stills, guess, others,
+                bool(moved[row]), scale,
+            )
+        self._keep_apart(view, expected, measured, sure)
+        return self._settle(view, expected, measured, sure)
+
+    def _predict(self, camera: NDArray[np.float64]) -> NDArray[np.float64]:
+        _FILTER.predict(self._state)
+        Motion(camera[:2, :2], camera[:2, 2]).move(self._state)
+        self._state[POSITION, 2:] = ltrb_to_cxcywh(self._boxes.T)[2:]
+        return np.ascontiguousarray(cxcywh_to_ltrb(self._state[POSITION]).T)
+
+    def _in_front(
+        self, row: int, boxes: NDArray[np.float64], others: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Boxes that overlap one and stand lower in the picture, which is nearer to the camera."""
+        around = np.concatenate([np.delete(boxes, row, 0), others])
+        return around[(_cover(boxes[row], around) > 0) & (around[:, 3] > boxes[row, 3])]
+
+    def _measure(
+        self,
+        row: int,
+        view: View,
+        to_world: NDArray[np.float64],
+        stills: Sequence[Still],
+        guess: NDArray[np.float64],
+        others: NDArray[np.float64],
+        moved: bool,
+        scale: float,
+    ) -> tuple[NDArray[np.float64], float]:
+        """Where an object is, and how sure that is: 0 where it was not seen."""
+        number, box = self._ids[row], guess[row]
+        thing = self._objects[number]
+        around = np.concatenate([np.delete(guess, row, 0), others])
+        front = self._in_front(row, guess, others)
+        covered = float(_cover(box, front).max(initial=0))
+        if covered > _COVERED:
+            return box, 0.0
+        found = self.snap(number, view, to_world, stills, box, around, doubt=1.0 if moved else 2.0)
+        if found is not None:
+            if found.filled == 0:
+                return box, 0.0
+            if found.seen.any():
+                return found.box_xyxy, 1.0
+            return box, 0.5 if moved else 0.0
+        sighting = thing.looks.find(view.grey, box, 0.12 if moved else 0.3)
+        if not moved:
+            return (sighting.box_xyxy, 0.6) if sighting.likeness > _FOUND else (box, 0.0)
+        centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * scale
+        carried = np.concatenate([centre - half, centre + half])
+        if sighting.likeness > _SIMILAR and covered < 0.2:
+            carried += 0.3 * (sighting.box_xyxy - box)
+        return carried, 0.5 + 0.5 * max(sighting.likeness, 0)
+
+    def snap(
+        self,
+        number: int,
+        view: View,
+        to_world: NDArray[np.float64],
+        stills: Sequence[Still],
+        box: NDArray[np.float64],
+        around: NDArray[np.float64],
+        *,
+        doubt: float = 1.0,
+    ) -> Outline | None:
+        """The box of an object, its sides where a person would have drawn them.
+
+        Returns:
+            With `filled` 0 where it is hidden; None where its outline cannot be trusted.
+        """
+        thing = self._objects[number]
+        mode = self._mode(thing)
+        if mode is None:
+            return None
+        found = outline(view.image, to_world, stills, box, around, mode, doubt=doubt)
+        usual = thing.filled if thing.filled > 0 else 0.45
+        if 0 <= found.filled < _FILLED * usual:
+            return Outline(box, np.zeros(4, np.bool_), 0.0)
+        if not found.seen.any():
+            return found
+        bias = self._bias(mode)
+        # Once more from where it was found: a limb may have been out of reach.
+        near = _joined(box, found, bias)
+        again = outline(view.image, to_world, stills, near, around, mode)
+        if not again.seen.any():
+            return Outline(near, found.seen, found.filled)
+        return Outline(_joined(near, again, bias), again.seen, found.filled)
+
+    def _keep_apart(
+        self,
+        view: View,
+        expected: NDArray[np.float64],
+        measured: NDArray[np.float64],
+        sure: NDArray[np.float64],
+    ) -> None:
+        """See that no two objects take the same place, nor each other's; in place.
+
+        Objects and places are assigned to each other as BYTE assigns tracks and detections, by
+        the overlap with the expected boxes and by colours.
+        """
+        overlap = iou_xyxy(measured, measured)
+        close = (overlap > 0.1) & (sure[:, None] > 0) & (sure[None] > 0)
+        np.fill_diagonal(close, val=False)
+        crowd = np.flatnonzero(close.any(axis=1))
+        if len(crowd) < 2:
+            return
+        own = [self._objects[self._ids[row]].looks.colours for row in crowd]
+        seen = [colours(view.image, measured[row]) for row in crowd]
+        gain = iou_xyxy(expected[crowd], measured[crowd])
+        gain += np.array([[alike(one, other) for other in seen] for one in own])
+        rows, columns = linear_sum_assignment(-gain)
+        if gain[rows, columns].sum() > np.trace(gain) + 0.5:
+            measured[crowd[rows]] = measured[crowd[columns]]
+            sure[crowd[rows]] = sure[crowd[columns]]
+        overlap = iou_xyxy(measured, measured)
+        for one in crowd.tolist():
+            for other in crowd.tolist():
+                if one < other and overlap[one, other] > _SAME:
+                    wrong = min(one, other, key=lambda row: float(
+                        iou_xyxy(expected[[row]], measured[[row]])[0, 0]))
+                    measured[wrong], sure[wrong] = expected[wrong], 0.0
+
+    def _settle(
+        self,
+        view: View,
+        expected: NDArray[np.float64],
+        measured: NDArray[np.float64],
+        sure: NDArray[np.float64],
+    ) -> list[int]:
+        """Take over what was measured; the objects that are gone."""
+        seen = sure > 0
+        self._boxes = np.where(seen[:, None], measured, expected)
+        if seen.any():
+            fresh = _FILTER.update(self._state[:, :, seen], ltrb_to_cxcywh(measured[seen].T))
+            self._state[:, :, seen] = fresh
+        height, width = view.grey.shape
+        picture = np.array([0.0, 0, width, height])
+        gone = []
+        for row, number in enumerate(self._ids):
+            thing = self._objects[number]
+            thing.missed = 0 if seen[row] else thing.missed + 1
+            box = self._boxes[row]
+            if sure[row] >= 0.8:
+                thing.looks.learn(view.image, view.grey, box)
+            inside = _cover(box, picture[None])[0]
+            if inside < _INSIDE or thing.missed > self.most_missed or (box[2:] - box[:2]).min() < 2:
+                gone.append(number)
+        self.drop(gone)
+        return gone
+
+
+def _joined(
+    box: NDArray[np.float64], found: Outline, bias: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The sides that were seen; one that was not keeps its distance from that on the far side."""
+    joined = np.where(found.seen, found.box_xyxy + bias, box)
+    extent = box[2:] - box[:2]
+    small = joined[2:] - joined[:2] < 0.3 * extent
+    for axis in range(2):
+        if small[axis]:
+            joined[axis], joined[axis + 2] = box[axis], box[axis + 2]
+    return joined
+
+
+def _cover(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of a box that each of others (n, 4) covers."""
+    extent = np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])
+    area = max(float((box[2] - box[0]) * (box[3] - box[1])), 1e-9)
+    covered: NDArray[np.float64] = extent.clip(0).prod(axis=1) / area
+    return covered

@@ -1,0 +1,299 @@
+"""Where an object ends: what in a picture is not the empty place behind it.
+
+A box that is carried along by its motion keeps its shape, and a running person does not. Where the
+place behind the objects is known, the box can be drawn around what stands before it instead. The
+empty place is the median of pictures a little earlier and later, moved as the camera moved, without
+what stands inside boxes there.
+
+Shadows are told from objects by their colour, which is that of the ground, only darker: Horprasert
+et al., "A Statistical Approach for Real-time Robust Background Subtraction and Shadow Detection",
+ICCV FRAME-RATE Workshop 1999. Where that hides the objects too, as grey cars on a grey road, a box
+drawn by hand tells: the `Mode` is chosen that finds the box again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from motrail.errors import MissingExtraError
+
+try:
+    import cv2
+except ImportError as _error:
+    raise MissingExtraError("cv2", "label", _error) from _error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_TALL = 96.0
+"""Pixels; larger boxes are looked at in a smaller copy."""
+_REACH, _LEAST_REACH = 0.14, 3.0
+"""How far beside the expected box an object may end, by its height, and in pixels at least."""
+_BESIDE = 1.5
+_MUCH = 0.15
+"""Share of a box that another one may cover without casting doubt on the sides there."""
+_SMALL = 0.015
+"""Share of the box below which a spot is noise."""
+_OPEN = np.ones((2, 2), np.uint8)
+
+
+class Mode(NamedTuple):
+    """How different from the empty place an object looks.
+
+    Attributes:
+        darkest: The empty place may be seen that much darker (1 is as it is) in a shadow.
+        brightest: And that much brighter, where the shadow was in the empty place.
+        least: Difference in levels (of 255) of any channel that counts.
+    """
+
+    darkest: float
+    brightest: float
+    least: float
+
+
+MODES = (Mode(0.42, 2.2, 14.0), Mode(0.92, 1.1, 18.0), Mode(0.42, 2.2, 28.0))
+
+
+class Still(NamedTuple):
+    """A picture to take the empty place from.
+
+    Attributes:
+        image: BGR, uint8, shape (height, width, 3).
+        to_world: From its pixels to those of the first picture, float64, shape (3, 3).
+        boxes_xyxy: What stands in it, float64, shape (n, 4).
+    """
+
+    image: NDArray[np.uint8]
+    to_world: NDArray[np.float64]
+    boxes_xyxy: NDArray[np.float64]
+
+
+class Outline(NamedTuple):
+    """What was found of an object.
+
+    Attributes:
+        box_xyxy: Its extent, float64, shape (4,); that which was expected where a side is not seen.
+        seen: Which sides can be believed, bool, shape (4,).
+        filled: Share of the expected box that is not the empty place, 0 to 1, without what other
+            boxes cover; -1 where nothing is known.
+    """
+
+    box_xyxy: NDArray[np.float64]
+    seen: NDArray[np.bool_]
+    filled: float
+
+
+class _Patch(NamedTuple):
+    """A part of a picture, scaled: its left top corner, the scale, its width and height."""
+
+    corner: NDArray[np.float64]
+    scale: float
+    size: tuple[int, int]
+
+    def matrix(self) -> NDArray[np.float64]:
+        """From the pixels of the picture to those of the patch, shape (3, 3)."""
+        matrix = np.diag([self.scale, self.scale, 1.0])
+        matrix[:2, 2] = -self.scale * self.corner + (self.scale - 1) / 2
+        return matrix
+
+    def place(self, box_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A box of the picture in the patch, its edges between pixels."""
+        return (box_xyxy - np.tile(self.corner, 2)) * self.scale
+
+
+def outline(
+    image: NDArray[np.uint8],
+    to_world: NDArray[np.float64],
+    stills: Sequence[Still],
+    box_xyxy: NDArray[np.float64],
+    others_xyxy: NDArray[np.float64],
+    mode: Mode,
+    *,
+    doubt: float = 1.0,
+) -> Outline:
+    """Look for the extent of an object near where it is expected.
+
+    Args:
+        image: BGR, uint8, shape (height, width, 3).
+        to_world: From its pixels to those of the first picture, shape (3, 3).
+        stills: Pictures of the same place.
+        box_xyxy: Where the object is expected, float64, shape (4,).
+        others_xyxy: Where others are, float64, shape (n, 4); what is inside their boxes may be
+            theirs.
+        mode: What counts as different.
+        doubt: How much farther than usual the object may be from where it is expected.
+    """
+    nothing = Outline(box_xyxy, np.zeros(4, np.bool_), -1.0)
+    reach = max(_REACH * min(box_xyxy[3] - box_xyxy[1], 2 * (box_xyxy[2] - box_xyxy[0])),
+                _LEAST_REACH)  # fmt: skip
+    reach *= doubt
+    patch = _around(box_xyxy, reach)
+    if patch is None or not stills:
+        return nothing
+    empty, known = _empty_place(stills, patch, np.linalg.inv(to_world))
+    here = patch.place(box_xyxy)
+    if known[_pixels(here)].mean() < 0.7:
+        return nothing
+    mask = _different(_cut(image, patch.matrix(), patch.size), empty, mode) & known
+    others_xyxy = others_xyxy[_overlap(others_xyxy, box_xyxy, reach) > 0]
+    much = _overlap(others_xyxy, box_xyxy, 0) > _MUCH
+    beside = _at_side(others_xyxy[much], box_xyxy, reach)
+    theirs = _nearer(patch.place(others_xyxy), here, mask.shape)
+    mask &= ~theirs
+    inside = _pixels(here)
+    open_part = int((~theirs[inside]).sum())
+    filled = float(mask[inside].sum()) / open_part if open_part > 0.2 * theirs[inside].size else -1.0
+    extent = _extent(mask, here)
+    if extent is None:
+        return Outline(box_xyxy, nothing.seen, max(filled, 0.0) if filled >= 0 else -1.0)
+    found = extent / patch.scale + np.tile(patch.corner, 2)
+    height, width = image.shape[:2]
+    seen = ~beside & (box_xyxy > 1) & (box_xyxy < np.array([width, height] * 2) - 1)
+    return Outline(np.where(seen, found, box_xyxy), seen, filled)
+
+
+def _around(box_xyxy: NDArray[np.float64], reach: float) -> _Patch | None:
+    extent = box_xyxy[2:] - box_xyxy[:2]
+    if extent.min() < 3:
+        return None
+    scale = min(1.0, _TALL / float(extent.max()))
+    corner = np.floor(box_xyxy[:2] - reach)
+    width, height = np.ceil((box_xyxy[2:] + reach - corner) * scale).astype(int).tolist()
+    return _Patch(corner, scale, (width, height))
+
+
+def _cut(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    found = cv2.warpAffine(
+        image, matrix[:2], size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(found, np.uint8)
+
+
+def _pixels(box: NDArray[np.float64]) -> tuple[slice, slice]:
+    left, top, right, bottom = np.maximum(np.rint(box), 0).astype(int).tolist()
+    return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
+
+
+def _empty_place(
+    stills: Sequence[Still], patch: _Patch, from_world: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The empty place in a patch, uint8 (h, w, 3), and where it is known, bool (h, w)."""
+    width, height = patch.size
+    planes: list[NDArray[np.uint8]] = []
+    count = np.zeros((height, width), np.int64)
+    for still in stills:
+        motion = patch.matrix() @ from_world @ still.to_world
+        plane = _cut(still.image, motion, patch.size)
+        hidden = np.ones((height, width), np.bool_)
+        whole = np.array([[0.0, 0, still.image.shape[1], still.image.shape[0]]])
+        hidden[_pixels(_moved(motion, whole)[0])] = False
+        for box in _moved(motion, still.boxes_xyxy):
+            hidden[_pixels(box + (-1, -1, 1, 1))] = True
+        plane[hidden] = 255  # sorted behind all that is known
+        count += ~hidden
+        planes.append(plane)
+    _sort(planes)
+    # Above the middle: shadows darken, and hardly anything brightens.
+    pick = ((count - 1).clip(0) * 0.6).astype(np.intp)
+    empty = np.take_along_axis(np.stack(planes), pick[None, :, :, None], axis=0)[0]
+    return empty, count > 0
+
+
+def _moved(matrix: NDArray[np.float64], boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes moved by an affine matrix that hardly turns, shape (n, 4)."""
+    corners = boxes_xyxy.reshape(-1, 2) @ matrix[:2, :2].T + matrix[:2, 2]
+    return np.asarray(corners.reshape(-1, 4))
+
+
+def _sort(planes: list[NDArray[np.uint8]]) -> None:
+    """Sort each pixel through the planes, in place; neighbours are put in order, again and again."""
+    for turn in range(len(planes)):
+        for low in range(turn % 2, len(planes) - 1, 2):
+            a, b = planes[low], planes[low + 1]
+            planes[low], planes[low + 1] = np.minimum(a, b), np.maximum(a, b)
+
+
+def _different(
+    picture: NDArray[np.uint8], empty: NDArray[np.uint8], mode: Mode
+) -> NDArray[np.bool_]:
+    seen, ground = picture.astype(np.float32), empty.astype(np.float32)
+    bright = np.einsum("ijk,ijk->ij", seen, ground)
+    bright /= np.maximum(np.einsum("ijk,ijk->ij", ground, ground), 1)
+    np.clip(bright, mode.darkest, mode.brightest, out=bright)
+    ground *= bright[..., None]
+    np.subtract(seen, ground, out=seen)
+    different: NDArray[np.bool_] = np.abs(seen).max(axis=2) > mode.least
+    return different
+
+
+def _extent(mask: NDArray[np.bool_], here: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The extent of what lies mostly in the expected box, edges between pixels; None of nothing."""
+    clean = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
+    count, spots, stats, _ = cv2.connectedComponentsWithStats(clean, connectivity=8)
+    if count < 2:
+        return None
+    area = float((here[2] - here[0]) * (here[3] - here[1]))
+    within = np.bincount(spots[_pixels(here)].ravel(), minlength=count)
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    keep = (sizes >= max(_SMALL * area, 3)) & (within >= 0.5 * sizes)
+    keep[0] = False
+    if not keep.any() or sizes[keep].sum() < 0.1 * area:
+        return None
+    left, top, width, height = stats[keep, :4].T.astype(np.float64)
+    return np.array([left.min(), top.min(), (left + width).max(), (top + height).max()])
+
+
+def _overlap(
+    others_xyxy: NDArray[np.float64], box_xyxy: NDArray[np.float64], reach: float
+) -> NDArray[np.float64]:
+    """Share of a box, made larger, that each of others (n, 4) covers."""
+    box = box_xyxy + np.array([-1, -1, 1, 1]) * reach
+    extent = np.minimum(others_xyxy[:, 2:], box[2:]) - np.maximum(others_xyxy[:, :2], box[:2])
+    share: NDArray[np.float64] = extent.clip(0).prod(axis=1) / (box[2:] - box[:2]).prod()
+    return share
+
+
+def _nearer(
+    others: NDArray[np.float64], here: NDArray[np.float64], shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Pixels inside of others' boxes that are nearer to their middle than to that of one box.
+
+    Distances are measured in the size of the boxes.
+    """
+    theirs = np.zeros(shape, np.bool_)
+    y, x = np.ogrid[: shape[0], : shape[1]]
+
+    def away(box: NDArray[np.float64]) -> NDArray[np.float64]:
+        left, top, right, bottom = box.tolist()
+        across = (x + 0.5 - (left + right) / 2) / max(right - left, 1)
+        down = (y + 0.5 - (top + bottom) / 2) / max(bottom - top, 1)
+        return np.asarray(across**2 + down**2)
+
+    own = away(here) if len(others) else None
+    for other in others:
+        inside = _pixels(other)
+        if own is not None:
+            theirs[inside] |= (away(other) < own)[inside]
+    return theirs
+
+
+def _at_side(
+    others_xyxy: NDArray[np.float64], box_xyxy: NDArray[np.float64], reach: float
+) -> NDArray[np.bool_]:
+    """Which sides of a box another one stands at, bool, shape (4,)."""
+    sides = np.repeat(box_xyxy[None], 4, axis=0)
+    for side in range(4):
+        sides[side, (side + 2) % 4] = box_xyxy[side]
+    bands = sides + np.array([-1, -1, 1, 1]) * min(reach, 0.08 * (box_xyxy[3] - box_xyxy[1]) + 2)
+    apart = (
+        (others_xyxy[:, None, :2] >= bands[None, :, 2:] - _BESIDE)
+        | (others_xyxy[:, None, 2:] <= bands[None, :, :2] + _BESIDE)
+    ).any(axis=2)
+    touched: NDArray[np.bool_] = (~apart).any(axis=0)
+    return touched

@@ -1,0 +1,326 @@
+"""The labelling page, used by mouse and keys in a real browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from browser import SIZE, Desk, Server, chromium
+
+from motrail.dataset.folder import open_dataset
+from motrail.dataset.scenes import SceneSettings
+from motrail.dataset.synth import write_scenes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+HOSTILE = "<img src=x onerror=alert(1)> \"it's\""
+HAND, GAP = 1, 2
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 frames of 320 × 180 pixels, with a name as bad as a file may have."""
+    folder = tmp_path_factory.mktemp("clip") / "dataset"
+    settings = SceneSettings(scene="conveyor", seed=1, width=320, height=180, frames=60)
+    write_scenes([("all", "clip", settings)], folder, videos=True)
+    video = folder / "videos" / "clip.mp4"
+    return video.rename(video.with_name("<script>alert(1)<!-- 'clip'.mp4"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def server(clip: Path, browser: Browser, tmp_path: Path) -> Iterator[Server]:
+    running = Server(
+        tmp_path / "labels", [clip], tmp_path, ["--classes", f"player,ball,{HOSTILE}"]
+    )
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def desk(server: Server, browser: Browser) -> Iterator[Desk]:
+    context = browser.new_context(viewport=SIZE, reduced_motion="reduce")
+    context.set_default_timeout(20_000)
+    yield Desk(context, server).open()
+    context.close()
+
+
+def expect_points(found: dict[str, Any], points: list[list[float]]) -> None:
+    """Within a pixel, the frames and flags exactly."""
+    table = np.array(found["points"], float)
+    assert table[:, [0, 5]].tolist() == [[row[0], row[5]] for row in points]
+    np.testing.assert_allclose(table[:, 1:5], [row[1:5] for row in points], atol=1)
+
+
+def draw_two(desk: Desk) -> None:
+    desk.keys("1")
+    desk.drag((40, 40), (80, 100))
+    desk.keys("Escape", "2")
+    desk.drag((200, 60), (260, 140))
+
+
+def save(desk: Desk) -> None:
+    desk.stored()
+    desk.keys("Control+s")
+    desk.page.get_by_text("Dataset written").wait_for()
+
+
+def test_a_clip_is_labelled_and_saved(desk: Desk, server: Server) -> None:
+    draw_two(desk)
+    desk.go(20)
+    desk.drag((230, 100), (192, 100))  # the second is still selected; its box is drawn dashed here
+    desk.click(60, 70)  # nothing is there: selects nothing
+    desk.keys("[", "[")  # no box but the second's is on this frame yet
+    assert "Object 2" in spoken(desk)
+    desk.page.locator("#object-1").click()
+    desk.drag((60, 70), (79, 108))
+    desk.go(40)
+    desk.drag((79, 108), (99, 108))
+    desk.page.locator("#object-2").click()
+    desk.drag((192, 100), (192, 120))
+
+    desk.page.locator("#object-1").click()
+    desk.go(25)
+    desk.keys("l")
+    desk.go(30)
+    desk.keys("e")
+
+    desk.go(35)
+    desk.page.locator("#object-2").click(modifiers=["Shift"])
+    desk.keys("s")
+    desk.stored()
+    swapped = desk.objects()
+    assert [swapped[0]["points"][-1][3], swapped[1]["points"][-1][3]] == pytest.approx([60, 40], abs=1)
+    desk.keys("Control+z")
+    desk.page.get_by_text("Undone: swap identities").wait_for()
+    save(desk)
+
+    first, second = desk.objects()
+    assert (first["class"], second["class"]) == ("player", "ball")
+    expect_points(first, [
+        [1, 40, 40, 40, 60, HAND], [20, 59, 78, 40, 60, HAND], [25, 64, 78, 40, 60, HAND | GAP],
+        [30, 64, 78, 40, 60, HAND], [40, 79, 78, 40, 60, HAND],
+    ])  # fmt: skip
+    ((split, labels),) = open_dataset(server.dataset).labels()
+    assert split == "all"
+    expected = expected_rows()
+    order = np.lexsort((labels.ids, labels.frames))
+    rows = np.column_stack([labels.frames, labels.ids, labels.boxes_xywh])[order]
+    assert rows[:, :2].tolist() == expected[:, :2].tolist()
+    np.testing.assert_allclose(rows[:, 2:], expected[:, 2:], atol=1)
+    names = [labels.classes[number] for number in labels.class_ids[order]]
+    assert names == ["player" if number == 1 else "ball" for number in expected[:, 1]]
+    desk.expect_no_faults()
+
+
+def expected_rows() -> np.ndarray[Any, np.dtype[np.float64]]:
+    """What was drawn, worked out from the mouse's way: frame, id, left, top, width, height."""
+    rows = []
+    for frame in range(1, 41):
+        if frame <= 20:
+            rows.append([frame, 1, 39 + frame, 38 + 2 * frame, 40, 60])
+        elif frame <= 25:
+            rows.append([frame, 1, 39 + frame, 78, 40, 60])
+        elif frame >= 30:
+            rows.append([frame, 1, 64 + 1.5 * (frame - 30), 78, 40, 60])
+        if frame <= 20:
+            rows.append([frame, 2, 202 - 2 * frame, 60, 60, 80])
+        else:
+            rows.append([frame, 2, 162, 40 + frame, 60, 80])
+    return np.array(rows, float)
+
+
+def spoken(desk: Desk) -> str:
+    """What a screen reader is told of where we are."""
+    desk.page.wait_for_timeout(350)
+    return desk.text("#live")
+
+
+def test_a_reload_and_a_killed_server_lose_nothing(desk: Desk, server: Server) -> None:
+    draw_two(desk)
+    desk.reload()
+    desk.stored()
+    expect_points(desk.objects()[1], [[1, 200, 60, 60, 80, HAND]])
+
+    desk.away = True
+    server.kill()
+    desk.page.locator("#object-1").click()
+    desk.go(11)
+    desk.drag((60, 70), (90, 70))
+    desk.keys("o")
+    desk.page.get_by_text("The server does not answer").wait_for()
+    assert desk.text("#saved") == "2 edits kept here"
+    desk.keys("Alt+Shift+ArrowRight", "Control+z")  # undone before it ever went
+    assert desk.text("#saved") == "2 edits kept here"
+
+    server.start()
+    desk.stored()
+    assert not desk.page.locator("#banner").is_visible()
+    desk.away = False
+    expect_points(desk.objects()[0], [
+        [1, 40, 40, 40, 60, HAND], [11, 70, 40, 40, 60, HAND | 4],
+    ])  # fmt: skip
+    desk.expect_no_faults()
+
+
+def test_edits_survive_server_and_page(desk: Desk, server: Server) -> None:
+    draw_two(desk)
+    desk.stored()
+    desk.away = True
+    server.kill()
+    desk.drag((230, 100), (240, 100))
+    desk.page.get_by_text("1 edit kept here").wait_for()
+    desk.page.goto("about:blank")  # the page is gone before the server is back
+    server.start()
+    desk.open()
+    desk.stored()
+    desk.away = False
+    expect_points(desk.objects()[1], [[1, 210, 60, 60, 80, HAND]])
+
+
+def test_an_answer_that_is_lost_is_no_second_edit(desk: Desk) -> None:
+    desk.away = True
+    lost: list[str] = []
+
+    def lose(route: Any) -> None:
+        if lost:
+            route.fallback()
+        else:
+            lost.append(route.fetch().text())
+            route.abort()
+
+    desk.page.route("**/edits", lose)
+    desk.drag((40, 40), (80, 100))
+    desk.stored()
+    assert '"revision"' in lost[0]
+    assert [found["id"] for found in desk.objects()] == [1]
+    desk.keys("Control+z")
+    desk.page.get_by_text("Undone: draw box").wait_for()
+    assert desk.objects() == []
+
+
+def test_a_second_tab_reads_until_it_takes_over(desk: Desk, server: Server) -> None:
+    draw_two(desk)
+    desk.stored()
+    other = Desk(desk.page.context, server).open()
+    other.page.get_by_text("Read only: this sequence").wait_for()
+    assert other.page.locator("#objects [role=option]").count() == 2
+    other.drag((100, 20), (130, 50))
+    other.keys("Shift+Delete")
+    assert len(other.objects()) == 2
+
+    other.page.get_by_role("button", name="Take over").click()
+    other.stored()
+    other.drag((100, 20), (130, 50))
+    other.stored()
+    desk.drag((230, 100), (230, 110))  # it does not know yet that it may not
+    desk.page.get_by_text("Read only: this sequence").wait_for()
+    expect_points(desk.objects()[2], [[1, 100, 20, 30, 30, HAND]])
+    expect_points(desk.objects()[1], [[1, 200, 60, 60, 80, HAND]])
+    assert "1 edits of this tab wait" in desk.text("#banner")
+
+    desk.page.get_by_role("button", name="Take over").click()
+    desk.stored()
+    expect_points(desk.objects()[1], [[1, 200, 70, 60, 80, HAND]])
+    assert len(desk.objects()) == 3
+    other.expect_no_faults()
+
+
+def test_everything_is_within_reach(desk: Desk) -> None:
+    draw_two(desk)
+    desk.keys("3")
+    desk.stored()
+    assert desk.objects()[1]["class"] == HOSTILE
+    assert "alert(1)" in desk.text("#object-2")
+    desk.page.evaluate("document.activeElement.blur()")
+    reached, nameless = set(), []
+    for _ in range(150):
+        desk.keys("Tab")
+        key, name, outline = desk.page.evaluate(FOCUS)
+        if key in reached:
+            continue
+        reached.add(key)
+        if not name.strip():
+            nameless.append(key)
+        assert outline != "none", key
+    visible = set(desk.page.evaluate(REACHABLE))
+    assert visible - reached == set()
+    assert nameless == []
+    assert desk.page.evaluate(CONTRAST) == []
+    desk.page.locator("#stage").focus()
+    desk.keys("?")
+    dialog = desk.page.get_by_role("dialog", name="Keys")
+    assert dialog.is_visible()
+    assert desk.page.evaluate(CONTRAST) == []
+    missing = desk.page.evaluate(UNEXPLAINED)
+    assert missing == []
+    desk.keys("Escape")
+    assert not dialog.is_visible()
+    desk.keys("Escape", "d", "d", "Alt+ArrowRight", "Control+Shift+ArrowDown")
+    desk.stored()
+    assert len(desk.objects()) == 3, "a box can be drawn by keys alone"
+    desk.expect_no_faults()
+
+
+FOCUS = """() => {
+    const node = document.activeElement;
+    const label = node.labels?.[0]?.textContent ?? "";
+    const by = node.getAttribute("aria-labelledby");
+    const name = node.getAttribute("aria-label") ?? (by && document.getElementById(by).textContent)
+        ?? (node.textContent || label);
+    const all = [...document.querySelectorAll("*")];
+    return [node.tagName + all.indexOf(node), name, getComputedStyle(node).outlineStyle];
+}"""
+
+REACHABLE = """() => {
+    const all = [...document.querySelectorAll("*")];
+    return all
+        .filter((node) => node.matches("button, input, select, [tabindex]"))
+        .filter((node) => node.tabIndex >= 0 && !node.disabled && node.checkVisibility())
+        .map((node) => node.tagName + all.indexOf(node));
+}"""
+
+# WCAG 2.2, success criterion 1.4.3: 4.5 to 1 for text.
+CONTRAST = """() => {
+    const parse = (text) => (text.match(/[0-9.]+/g) ?? []).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+        .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const ground = (node) => {
+        for (let at = node; at; at = at.parentElement) {
+            const colour = parse(getComputedStyle(at).backgroundColor);
+            if (colour.length === 3 || colour[3] > 0.85) return colour;
+        }
+        return [255, 255, 255];
+    };
+    const scope = document.querySelector("dialog[open]") ?? document.body;
+    return [...scope.querySelectorAll("*")]
+        .filter((node) => node.checkVisibility() && !node.closest(":disabled, .unseen"))
+        .filter((node) => [...node.childNodes].some((n) => n.nodeType === 3 && n.data.trim())
+            || node.matches("input, select"))
+        .map((node) => {
+            const [a, b] = [light(parse(getComputedStyle(node).color)), light(ground(node))];
+            return [node, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+        })
+        .filter(([, ratio]) => ratio < 4.5)
+        .map(([node, ratio]) => `${node.tagName}.${node.className} ${ratio.toFixed(2)}`);
+}"""
+
+UNEXPLAINED = """async () => {
+    const { COMMANDS } = await import("/static/commands.js");
+    const shown = document.querySelector("#help").textContent;
+    const folded = /^(nudge|size|class)/;
+    return COMMANDS.filter(({ id, says }) => !folded.test(id) && !shown.includes(says))
+        .map(({ id }) => id);
+}"""
