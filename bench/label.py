@@ -48,7 +48,7 @@ def make_video(path: Path, minutes: float) -> int:
         }  # fmt: skip
         for number in range(frames):
             left = round(60 + 60 * np.sin(number / 90))
-            image = ground[80 : 80 + HEIGHT, left : left + WIDTH].copy()
+            image = np.array(ground[80 : 80 + HEIGHT, left : left + WIDTH], np.uint8)
             for thing in range(15):
                 x = round((thing * 137 + number * (2 + thing % 5)) % WIDTH)
                 y = round(HEIGHT * (0.2 + 0.05 * thing) % HEIGHT)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motrail.formats.labels import Labels
-    from motrail.track.camera import Motion
+    from motrail.track.motion import Motion
     from motrail.video.flow import Small
 
 CAMERAS = {

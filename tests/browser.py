@@ -20,10 +20,10 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 CHROMIUM = Path("/usr/bin/chromium")
-TOKEN = "a-token-for-tests-0123456789"
+TOKEN = "a-token-for-tests-0123456789"  # noqa: S105
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -32,7 +32,7 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
-SIZE = {"width": 1366, "height": 768}
+SIZE: ViewportSize = {"width": 1366, "height": 768}
 
 
 def free_port() -> int:
@@ -79,7 +79,7 @@ class Server:
         while True:
             with contextlib.suppress(OSError):
                 try:
-                    urllib.request.urlopen(self.url, timeout=5).close()
+                    urllib.request.urlopen(self.url, timeout=5).close()  # noqa: S310
                 except urllib.error.HTTPError as error:
                     error.close()
                 return

@@ -72,6 +72,8 @@ class FakeCloud:
                 self.path(f"s3://{request.parameters['Bucket']}/{item['Key']}").unlink()
             return {}
         answers = self._answers.get(request.operation)
+        if answers is None and request.operation == "GetObject":
+            return self._object(request.parameters)
         if answers is None:
             return {}
         answer = answers.popleft() if len(answers) > 1 else answers[0]
@@ -81,6 +83,14 @@ class FakeCloud:
 
     def pages(self, request: Request, key: str) -> Iterator[Any]:
         yield from self.call(request).get(key, [])
+
+    def _object(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        uri = f"s3://{asked['Bucket']}/{asked['Key']}"
+        if not self.path(uri).is_file():
+            raise CloudError(f"{uri}: no such object", code="NoSuchKey")
+        content = self.path(uri).read_bytes()
+        last = asked["Range"].removeprefix("bytes=0-") if "Range" in asked else len(content)
+        return {"Body": content[: int(last) + 1], "ETag": self.etag(content)}
 
     def path(self, uri: str) -> Path:
         bucket, key = split_uri(uri)

@@ -57,6 +57,8 @@ ALLOWED = {
     "motrail.tracking": NUMPY,
     "motrail.detecting": NUMPY | MSGSPEC,
     "motrail.refining": MSGSPEC,
+    "motrail.filming": SCIPY | MSGSPEC | {"cv2"},
+    "motrail.moving": SCIPY,
     "motrail.replay": NUMPY,
     "motrail.remote": NUMPY,
     "motrail.serve": SCIPY | MSGSPEC | PYDANTIC | WEB | {"av", "cv2", "huey", "PIL"},

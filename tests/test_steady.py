@@ -20,8 +20,9 @@ from motrail.evaluate.run import Evaluation, read_truth, score
 from motrail.evaluate.tracked import as_labels
 from motrail.formats.mot.detections import read_detections
 from motrail.replay import replay
-from motrail.track.camera import Motion, motion_of_boxes
+from motrail.track.camera import motion_of_boxes
 from motrail.track.make import make_tracker
+from motrail.track.motion import Motion
 from motrail.types import SequenceDetections
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from motrail.errors import ConfigError
-from motrail.track.camera import Motion
 from motrail.track.camera_file import camera_file_path, read_camera_file
+from motrail.track.motion import Motion
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motrail.moving import Camera
-    from motrail.track.camera import Motion
+    from motrail.track.motion import Motion
     from motrail.types import Detections, Frame, Tracks
 
 T = TypeVar("T")

@@ -82,9 +82,12 @@ class Calibration:
 
     @property
     def left_out_error(self) -> float | None:
-        """Root mean square of `left_out`, in metres; None with only four points."""
+        """Median of `left_out`, in metres; None with only four points.
+
+        Not the mean: without a corner the others may say next to nothing about it.
+        """
         known = self.left_out[np.isfinite(self.left_out)]
-        return float(np.sqrt((known**2).mean())) if len(known) else None
+        return float(np.median(known)) if len(known) else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

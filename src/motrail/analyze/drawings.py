@@ -109,7 +109,7 @@ def heat_map(found: Analysis) -> Figure:
         )
         if found.question.calibration is None or _mirrored(found):
             axes.invert_yaxis()
-        bar = canvas.colorbar(image, ax=axes, shrink=0.7)
+        bar = canvas.colorbar(image, ax=axes, location="bottom", shrink=0.6, aspect=30)
         bar.set_label("seconds in a cell")
         axes.set_xlabel(f"x, {unit}")
         axes.set_ylabel(f"y, {unit}")

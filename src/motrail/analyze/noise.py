@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LENGTHS = (48, 24, 12, 6)
 _ENOUGH = 12
-_MOST = 1500
+_MOST = 400
 _SPREAD = 0.1
 _LASTING = (0.0, 0.4, 0.7, 0.9)
 _SECONDS = (0.06, 0.12, 0.25, 0.5)
@@ -113,7 +113,7 @@ def _search(
         spread = _spread(runs, logs, values)
         return float((np.log(spread) + squares / spread).sum())
 
-    return minimize(cost, start, method="Nelder-Mead", options={"xatol": 0.02, "fatol": 0.2})
+    return minimize(cost, start, method="Nelder-Mead", options={"xatol": 0.02, "fatol": 1.0})
 
 
 def _spread(

@@ -271,7 +271,8 @@ def _calibration(found: Analysis) -> Iterator[PageBlock]:
         "Calibration",
         "calibration",
         "How far each point is from where the homography puts it; left out: from where the other "
-        "points alone put it. A large error there is most likely a point given wrongly.",
+        "points alone put it. One that is far off in pixels was most likely given wrongly; one "
+        "that is far off only when left out stands where there are no others.",
     )
     document = calibration.as_dict()["points"]
     yield _table(

@@ -9,6 +9,7 @@ by one frame means decoding everything since a key frame.
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -186,17 +187,19 @@ class ClipReader:
     # In the thread that decodes
 
     def _work(self) -> None:
-        position, frames = 0, None
+        position = 0
+        frames: Generator[tuple[int, VideoFrame]] | None = None
         while True:
             job = self._next_job(position if frames is not None else None)
+            if frames is not None and (job is None or not position < job[0] <= position + _NEAR):
+                frames.close()
+                frames = None
+                # An open file is part of a reference cycle, and with it all frames in its pool.
+                gc.collect()
             if job is None:
-                if frames is not None:
-                    frames.close()
                 return
             start, last, wanted = job
-            if frames is None or not position < start <= position + _NEAR:
-                if frames is not None:
-                    frames.close()
+            if frames is None:
                 frames, position = self._frames_from(start), 0
             position = self._pull(frames, position, last, wanted)
             if position < 0:

@@ -45,8 +45,9 @@ def drop(points: Points, first: int, last: int) -> Points:
 def clip(points: Points, first: int, last: int) -> Points:
     """The object in some frames only, both ends included, with the very boxes it had there."""
     inside = points[(points[:, 0] >= first) & (points[:, 0] <= last)]
-    ends = [point_at(points, frame) for frame in (first, last) if frame <= END]
-    return put(np.concatenate(ends), inside) if ends else inside
+    if last < first:
+        return no_points()
+    return put(np.concatenate([point_at(points, first), point_at(points, last)]), inside)
 
 
 def join(before: Points, after: Points) -> Points:

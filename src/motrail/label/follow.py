@@ -11,8 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from motrail.boxes import iou_xyxy
 from motrail.label.looks import Looks, alike, colours
 from motrail.label.motion import box_flow
-from motrail.label.silhouette import MODES, outline
-from motrail.track.camera import Motion
+from motrail.label.silhouette import MODES, Outline, outline
+from motrail.track.motion import Motion
 from motrail.track.kalman import POSITION, BoxFilter, Noise, cxcywh_to_ltrb, ltrb_to_cxcywh
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motrail.label.motion import View
-    from motrail.label.silhouette import Mode, Outline, Still
+    from motrail.label.silhouette import Mode, Still
 
 _FILTER = BoxFilter(
     process=Noise(1 / 40),
@@ -52,9 +52,8 @@ class _Object:
     """What is known of one object beside its box."""
 
     looks: Looks
-    mode: Mode | None = None
-    judged: bool = False
-    filled: float = -1.0
+    fits: dict[Mode, list[float]] = field(default_factory=dict)
+    filled: dict[Mode, list[float]] = field(default_factory=dict)
     missed: int = 0
 
 
@@ -124,32 +123,20 @@ class Follower:
         known = self._objects.get(number)
         thing = _Object(Looks(view.image, view.grey, box))
         if known is not None:
-            thing.mode, thing.judged, thing.filled = known.mode, known.judged, known.filled
+            thing.fits, thing.filled = known.fits, known.filled
         self._objects[number] = thing
-        best = _TRUST
-        found: Outline | None = None
-        seen = False
         for mode in MODES:
-            this = outline(view.image, to_world, stills, box, around, mode)
-            if this.seen.sum() < 2:
+            found = outline(view.image, to_world, stills, box, around, mode)
+            if found.seen.sum() < 2:
                 continue
-            seen = True
-            moved = np.where(this.seen, this.box_xyxy + self._bias(mode), box)
-            fit = float(iou_xyxy(moved[None], box[None])[0, 0])
-            if fit > best + 0.02:
-                best, found, thing.mode = fit, this, mode
-        if not seen:
-            return
-        thing.judged = True
-        if found is None or thing.mode is None:
-            thing.mode = None
-            return
-        thing.filled = found.filled
-        error = np.where(found.seen, box - found.box_xyxy, np.nan)
-        error[np.abs(error) > 0.08 * (box[3] - box[1]) + 1.5] = np.nan
-        biases = self._biases.setdefault(thing.mode, [])
-        biases.append(error)
-        del biases[:-_MOST_BIASES]
+            moved = np.where(found.seen, found.box_xyxy + self._bias(mode), box)
+            thing.fits.setdefault(mode, []).append(float(iou_xyxy(moved[None], box[None])[0, 0]))
+            error = np.where(found.seen, box - found.box_xyxy, np.nan)
+            error[np.abs(error) > 0.08 * (box[3] - box[1]) + 1.5] = np.nan
+            biases = self._biases.setdefault(mode, [])
+            biases.append(error)
+            del biases[:-_MOST_BIASES]
+            thing.filled.setdefault(mode, []).append(found.filled)
 
     def _bias(self, mode: Mode) -> NDArray[np.float64]:
         """How far the sides of the boxes drawn by hand are outside of the outlines."""
@@ -162,10 +149,16 @@ class Follower:
 
     def _mode(self, thing: _Object) -> Mode | None:
         """The object's own, or that of most others while it could not be judged."""
-        if thing.judged:
-            return thing.mode
-        modes = [other.mode for other in self._objects.values() if other.judged]
-        return max(modes, key=modes.count) if modes else None
+        fits = thing.fits
+        if not fits:
+            fits = {}
+            for other in self._objects.values():
+                for mode, values in other.fits.items():
+                    fits.setdefault(mode, []).extend(values)
+        if not fits:
+            return None
+        best = max(fits, key=lambda mode: float(np.median(fits[mode])))
+        return best if float(np.median(fits[best])) >= _TRUST else None
 
     def drop(self, numbers: Iterable[int]) -> None:
         """Follow some objects no longer."""
@@ -282,19 +275,13 @@ class Follower:
         mode = self._mode(thing)
         if mode is None:
             return None
-        found = outline(view.image, to_world, stills, box, around, mode, doubt=doubt)
-        usual = thing.filled if thing.filled > 0 else 0.45
+        found = outline(
+            view.image, to_world, stills, box, around, mode, bias=self._bias(mode), doubt=doubt
+        )
+        usual = float(np.median(thing.filled.get(mode, [0.45])))
         if 0 <= found.filled < _FILLED * usual:
             return Outline(box, np.zeros(4, np.bool_), 0.0)
-        if not found.seen.any():
-            return found
-        bias = self._bias(mode)
-        # Once more from where it was found: a limb may have been out of reach.
-        near = _joined(box, found, bias)
-        again = outline(view.image, to_world, stills, near, around, mode)
-        if not again.seen.any():
-            return Outline(near, found.seen, found.filled)
-        return Outline(_joined(near, again, bias), again.seen, found.filled)
+        return found
 
     def _keep_apart(
         self,
@@ -357,19 +344,6 @@ class Follower:
                 gone.append(number)
         self.drop(gone)
         return gone
-
-
-def _joined(
-    box: NDArray[np.float64], found: Outline, bias: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The sides that were seen; one that was not keeps its distance from that on the far side."""
-    joined = np.where(found.seen, found.box_xyxy + bias, box)
-    extent = box[2:] - box[:2]
-    small = joined[2:] - joined[:2] < 0.3 * extent
-    for axis in range(2):
-        if small[axis]:
-            joined[axis], joined[axis + 2] = box[axis], box[axis + 2]
-    return joined
 
 
 def _cover(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,6 +33,8 @@ _TALL = 96.0
 """Pixels; larger boxes are looked at in a smaller copy."""
 _REACH, _LEAST_REACH = 0.14, 3.0
 """How far beside the expected box an object may end, by its height, and in pixels at least."""
+_KNOWN = 0.7
+"""Share of an expected box behind which the empty place must be known."""
 _BESIDE = 1.5
 _MUCH = 0.15
 """Share of a box that another one may cover without casting doubt on the sides there."""
@@ -113,6 +115,7 @@ def outline(
     others_xyxy: NDArray[np.float64],
     mode: Mode,
     *,
+    bias: NDArray[np.float64] | None = None,
     doubt: float = 1.0,
 ) -> Outline:
     """Look for the extent of an object near where it is expected.
@@ -125,35 +128,63 @@ def outline(
         others_xyxy: Where others are, float64, shape (n, 4); what is inside their boxes may be
             theirs.
         mode: What counts as different.
+        bias: Pixels by which sides are drawn outside of what is seen, shape (4,).
         doubt: How much farther than usual the object may be from where it is expected.
     """
     nothing = Outline(box_xyxy, np.zeros(4, np.bool_), -1.0)
-    reach = max(_REACH * min(box_xyxy[3] - box_xyxy[1], 2 * (box_xyxy[2] - box_xyxy[0])),
-                _LEAST_REACH)  # fmt: skip
-    reach *= doubt
-    patch = _around(box_xyxy, reach)
+    width, height = (box_xyxy[2:] - box_xyxy[:2]).tolist()
+    reach = max(_REACH * min(height, 2 * width), _LEAST_REACH) * doubt
+    patch = _around(box_xyxy, 1.7 * reach)
     if patch is None or not stills:
         return nothing
     empty, known = _empty_place(stills, patch, np.linalg.inv(to_world))
     here = patch.place(box_xyxy)
-    if known[_pixels(here)].mean() < 0.7:
+    if known[_pixels(here)].mean() < _KNOWN:
         return nothing
     mask = _different(_cut(image, patch.matrix(), patch.size), empty, mode) & known
-    others_xyxy = others_xyxy[_overlap(others_xyxy, box_xyxy, reach) > 0]
+    near = others_xyxy[_overlap(others_xyxy, box_xyxy, 1.7 * reach) > 0]
+    inside, _ = _without(mask, patch, box_xyxy, near)
+    filled = float(inside[_pixels(here)].mean())
+    found, box = nothing, box_xyxy
+    # Once more from where it was found: a limb may have been out of reach.
+    for _ in range(2):
+        open_mask, beside = _without(mask, patch, box, near, reach)
+        extent = _extent(open_mask, patch.place(box))
+        if extent is None:
+            break
+        edges = np.array([image.shape[1], image.shape[0]] * 2)
+        seen = ~beside & (box > 1) & (box < edges - 1)
+        sides = extent / patch.scale + np.tile(patch.corner, 2) + (0 if bias is None else bias)
+        found = Outline(_joined(box, sides, seen), seen, filled)
+        box = found.box_xyxy
+    return found._replace(filled=filled)
+
+
+def _without(
+    mask: NDArray[np.bool_],
+    patch: _Patch,
+    box_xyxy: NDArray[np.float64],
+    others_xyxy: NDArray[np.float64],
+    reach: float | None = None,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """What may be of one object in a mask, and beside which of its sides another one stands."""
+    here = patch.place(box_xyxy)
+    mask = mask & ~_nearer(patch.place(others_xyxy), here, mask.shape)
+    if reach is None:
+        return mask, np.zeros(4, np.bool_)
+    within = np.zeros_like(mask)
+    within[_pixels(here + np.array([-1, -1, 1, 1]) * reach * patch.scale)] = True
     much = _overlap(others_xyxy, box_xyxy, 0) > _MUCH
-    beside = _at_side(others_xyxy[much], box_xyxy, reach)
-    theirs = _nearer(patch.place(others_xyxy), here, mask.shape)
-    mask &= ~theirs
-    inside = _pixels(here)
-    open_part = int((~theirs[inside]).sum())
-    filled = float(mask[inside].sum()) / open_part if open_part > 0.2 * theirs[inside].size else -1.0
-    extent = _extent(mask, here)
-    if extent is None:
-        return Outline(box_xyxy, nothing.seen, max(filled, 0.0) if filled >= 0 else -1.0)
-    found = extent / patch.scale + np.tile(patch.corner, 2)
-    height, width = image.shape[:2]
-    seen = ~beside & (box_xyxy > 1) & (box_xyxy < np.array([width, height] * 2) - 1)
-    return Outline(np.where(seen, found, box_xyxy), seen, filled)
+    return mask & within, _at_side(others_xyxy[much], box_xyxy, reach)
+
+
+def _joined(
+    box: NDArray[np.float64], sides: NDArray[np.float64], seen: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The sides that were seen, the others as expected; all as expected where little is left."""
+    joined = np.where(seen, sides, box)
+    small = joined[2:] - joined[:2] < 0.3 * (box[2:] - box[:2])
+    return np.asarray(np.where(np.tile(small, 2), box, joined))
 
 
 def _around(box_xyxy: NDArray[np.float64], reach: float) -> _Patch | None:

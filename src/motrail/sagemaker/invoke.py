@@ -20,6 +20,7 @@ from motrail.sagemaker.receipt import Waiting, place_of, write
 from motrail.sagemaker.redact import redact
 from motrail.sagemaker.removal import describe, remove_object
 from motrail.sagemaker.requests import endpoint as requests
+from motrail.sagemaker.transfer import read_object
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _JSON = "application/json"
 _LOOK_SECONDS = 5.0
+_MOST_ANSWER = 1 << 30
+_MOST_FAILURE = 1 << 20
 _WAITING_SECONDS = 6 * 3600
 """The longest that SageMaker keeps a request that waits for an instance."""
 
@@ -156,23 +159,17 @@ def wait(cloud: Cloud, project: Project, name: str, waiting: Waiting) -> Whole:
     seconds = _WAITING_SECONDS + waiting.seconds
     for _ in range(round(seconds / _LOOK_SECONDS)):
         if _is_there(cloud, waiting.output):
-            return _whole(_read(cloud, waiting.output), name)
+            return _whole(read_object(cloud, waiting.output, _MOST_ANSWER, "an answer").body, name)
         if waiting.failure and _is_there(cloud, waiting.failure):
-            said = _read(cloud, waiting.failure).decode("utf-8", "replace")
+            said = read_object(cloud, waiting.failure, _MOST_FAILURE, "a reason").body
             forget(cloud, project, name, waiting)
-            raise InvokeError(f"endpoint {name}: {_reason(said)}")
+            raise InvokeError(f"endpoint {name}: {_reason(said.decode('utf-8', 'replace'))}")
         cloud.sleep(_LOOK_SECONDS)
     raise LateError(f"endpoint {name}: no result after {seconds} s")
 
 
 def _is_there(cloud: Cloud, uri: str) -> bool:
     return any(item.uri == uri for item in cloud.objects(uri))
-
-
-def _read(cloud: Cloud, uri: str) -> bytes:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    body: bytes = cloud.call(requests.get_object(bucket, key))["Body"]
-    return body
 
 
 def forget(cloud: Cloud, project: Project, name: str, waiting: Waiting) -> None:

@@ -6,13 +6,12 @@ found robustly, and the tracks are moved along before they are matched.
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from motrail.track.association import match, side
-from motrail.track.kalman import POSITION, VELOCITY
+from motrail.track.motion import Motion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,29 +29,6 @@ _HAIR = 0.05
 _LARGEST_ZOOM = 0.05
 _DOUBT = 3.0
 """With n pairs, n / (n + this) of the motion is believed."""
-
-
-class Motion(NamedTuple):
-    """An affine map that carries a point of the last frame into this one.
-
-    Attributes:
-        linear: Shape (2, 2).
-        shift: Pixels, shape (2,).
-    """
-
-    linear: NDArray[np.float64]
-    shift: NDArray[np.float64]
-
-    def move(self, state: NDArray[np.float64]) -> None:
-        """Carry the states (5, 4, n) of ``cxcywh`` boxes along, in place.
-
-        Sizes grow with the area that the map gives to a unit square; how sure a state is does not
-        change.
-        """
-        state[POSITION, :2] = self.linear @ state[POSITION, :2] + self.shift[:, None]
-        state[VELOCITY, :2] = self.linear @ state[VELOCITY, :2]
-        (a, b), (c, d) = self.linear.tolist()
-        state[POSITION : VELOCITY + 1, 2:] *= math.sqrt(abs(a * d - b * c))
 
 
 def motion_of_boxes(

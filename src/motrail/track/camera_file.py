@@ -14,7 +14,7 @@ import numpy as np
 
 from motrail.errors import DataError, FormatError
 from motrail.outputs import WholeFile, writing
-from motrail.track.camera import Motion
+from motrail.track.motion import Motion
 
 if TYPE_CHECKING:
     import os

@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from motrail.track.camera import Motion
+    from motrail.track.motion import Motion
 
 _FLAT = 1e-6
 """A map that makes areas smaller than this times what they were cannot be turned round."""

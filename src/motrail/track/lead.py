@@ -112,8 +112,10 @@ class _Heads:
         waiting = np.argsort(-self._starts, kind="stable")
         frame = 0
         while len(self._now) or len(waiting):
-            first = int(self._starts[waiting[0]]) - self._step if len(waiting) else frame
-            frame = max(frame - self._step, first) if len(self._now) else first
+            places = [int(self._starts[row]) - self._step for row in waiting[:1]]
+            if len(self._now):
+                places.append(frame - self._step)
+            frame = max(places)
             joins = self._starts[waiting] - self._step >= frame
             self._now = np.concatenate((self._now, waiting[joins]))
             waiting = waiting[~joins]

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motrail.config import CameraMotion, ClassMode
-    from motrail.track.camera import Motion
+    from motrail.track.motion import Motion
     from motrail.types import Detections, Tracks
 
 _LEAST_SCORE = 0.1

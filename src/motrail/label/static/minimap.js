@@ -1,22 +1,19 @@
 /** How many boxes there are, frame by frame over the whole sequence, and where we are in it. */
 
 import { NAMES } from "./timeline.js";
+import { Sheet } from "./sheet.js";
 
-export class Minimap {
+export class Minimap extends Sheet {
   /**
    * @param {import("./room.js").Room} room
    * @param {HTMLCanvasElement} canvas
    * @param {import("./timeline.js").Timeline} timeline
    */
   constructor(room, canvas, timeline) {
+    super(canvas);
     this.room = room;
-    this.canvas = canvas;
     this.timeline = timeline;
-    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    this.size = { width: 1, height: 1 };
-    this.waiting = false;
     this.dragging = false;
-    new ResizeObserver(() => this.resize()).observe(canvas);
     room.on("objects frame sequence window suggestions status", () => this.redraw());
     canvas.addEventListener("pointerdown", (event) => {
       if (!room.sequence) return;
@@ -29,14 +26,6 @@ export class Minimap {
       if (this.dragging) this.go(event, false);
       this.dragging = false;
     });
-  }
-
-  resize() {
-    const ratio = devicePixelRatio || 1;
-    this.size = { width: this.canvas.clientWidth, height: this.canvas.clientHeight };
-    this.canvas.width = Math.max(1, Math.round(this.size.width * ratio));
-    this.canvas.height = Math.max(1, Math.round(this.size.height * ratio));
-    this.draw();
   }
 
   get wide() {
@@ -59,23 +48,11 @@ export class Minimap {
     this.room.goTo(1 + share * (this.room.sequence.length - 1), { scrubbing });
   }
 
-  redraw() {
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => {
-      this.waiting = false;
-      this.draw();
-    });
-  }
-
   draw() {
     const { context: c, room } = this;
     const { width, height } = this.size;
-    const ratio = devicePixelRatio || 1;
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    c.fillStyle = "#1b1f27";
-    c.fillRect(0, 0, width, height);
-    if (!room.sequence) return;
+    this.clear("#1b1f27");
+    if (!room?.sequence) return;
     const counts = room.doc.density();
     let most = 0;
     for (const count of counts) if (count > most) most = count;
@@ -84,7 +61,7 @@ export class Minimap {
     c.textBaseline = "middle";
     c.fillStyle = "#a3acba";
     const here = counts[room.frame] ?? 0;
-    c.fillText(`${here} ${here === 1 ? "box" : "boxes"} here, ${most} at most`, 8, height / 2);
+    c.fillText(`${here} ${here === 1 ? "box" : "boxes"} here, most ${most}`, 8, height / 2);
     c.fillStyle = "#ffd166";
     for (const { frame } of room.suggestions) c.fillRect(this.x(frame) - 1, 0, 2, 4);
     c.fillStyle = "#ff8fa3";

@@ -1,6 +1,7 @@
 /** A lane per object over time, drawn on a canvas: only what is in sight, whatever there is. */
 
 import { GAP, HAND, indexAt } from "./model.js";
+import { Sheet } from "./sheet.js";
 
 /** @typedef {import("./model.js").LabelObject} LabelObject */
 
@@ -10,22 +11,18 @@ const RULER = 20;
 const BAR = 8;
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000];
 
-export class Timeline {
+export class Timeline extends Sheet {
   /**
    * @param {import("./room.js").Room} room
    * @param {HTMLCanvasElement} canvas
    */
   constructor(room, canvas) {
+    super(canvas);
     this.room = room;
-    this.canvas = canvas;
-    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.first = 1;
     this.last = 100;
     this.scroll = 0;
-    this.size = { width: 1, height: 1 };
-    this.waiting = false;
     this.dragging = /** @type {""|"scrub"|"bar"} */ ("");
-    new ResizeObserver(() => this.resize()).observe(canvas);
     room.on("objects status picture", () => this.redraw());
     room.on("frame", () => this.follow());
     room.on("selection", () => this.showSelected());
@@ -37,14 +34,6 @@ export class Timeline {
     canvas.addEventListener("pointerup", (event) => this.up(event));
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     canvas.addEventListener("dblclick", (event) => this.twice(event));
-  }
-
-  resize() {
-    const ratio = devicePixelRatio || 1;
-    this.size = { width: this.canvas.clientWidth, height: this.canvas.clientHeight };
-    this.canvas.width = Math.max(1, Math.round(this.size.width * ratio));
-    this.canvas.height = Math.max(1, Math.round(this.size.height * ratio));
-    this.draw();
   }
 
   whole() {
@@ -186,23 +175,11 @@ export class Timeline {
     this.redraw();
   }
 
-  redraw() {
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => {
-      this.waiting = false;
-      this.draw();
-    });
-  }
-
   draw() {
     const { context: c, room } = this;
     const { width, height } = this.size;
-    const ratio = devicePixelRatio || 1;
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    c.fillStyle = "#14171d";
-    c.fillRect(0, 0, width, height);
-    if (!room.sequence) return;
+    this.clear("#14171d");
+    if (!room?.sequence) return;
     c.font = "11px system-ui, sans-serif";
     c.textBaseline = "middle";
     const objects = room.listed;
@@ -355,7 +332,9 @@ export class Timeline {
       const x = Math.round(this.x(frame)) + 0.5;
       c.moveTo(x, RULER - 5);
       c.lineTo(x, RULER);
-      c.fillText(String(frame), x + 3, RULER / 2);
+      const text = String(frame);
+      const most = width - c.measureText(text).width - 3;
+      c.fillText(text, Math.min(x + 3, most), RULER / 2);
     }
     c.stroke();
     c.fillText(`${room.listed.length} of ${room.doc.objects.size} objects`, 8, RULER / 2 + 0.5);

@@ -148,7 +148,7 @@ export class Work {
     const { room } = this;
     room.goTo(room.frame);
     if (state.state === "failed") room.say(state.message || "The work failed.", "error");
-    else if (kind === "save") room.say(state.message || `Dataset written: ${room.project.dataset}`);
+    else if (kind === "save") room.say(`Dataset written: ${room.project.dataset}`);
     else if (state.state === "stopped") room.say(`Stopped; what was done so far is kept.`);
     else room.say(state.message || `${SAYS[kind] ?? kind}: done.`);
   }
