@@ -144,7 +144,8 @@ def make_tables(data: Path, folder: Path) -> tuple[str, str]:
     agrees = "to the ninth decimal" if off < 1e-9 else f"but for {off:.1e}"
     return parts_table(half), text + (
         f"\nEvaluator: motrail, protocol `mot17`, the seven sequences as one; TrackEval's HOTA of "
-        f"the first row, and its HOTA, IDF1 and MOTA of the last four, are the same {agrees}.\nThe detections themselves, by pycocotools: AP "
+        f"the first row, and its HOTA, IDF1 and MOTA of the last four, are the same {agrees}.\n"
+        f"The detections themselves, by pycocotools: AP "
         f"{precision['AP']:.1f}, AP50 {precision['AP50']:.1f}, AP75 {precision['AP75']:.1f}.\n"
     )
 

@@ -44,12 +44,13 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """`motrail label`, which can be killed and started again on the same port."""
+    """`motrail label` or `review`, which can be killed and started again on the same port."""
 
     dataset: Path
     sources: list[Path]
     folder: Path
     arguments: list[str] = field(default_factory=list)
+    command: str = "label"
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -66,7 +67,7 @@ class Server:
         token.write_text(TOKEN)
         log = (self.folder / "server.log").open("ab")
         command = [
-            sys.executable, "-m", "motrail", "label", *map(str, self.sources),
+            sys.executable, "-m", "motrail", self.command, *map(str, self.sources),
             "-o", str(self.dataset), "--port", str(self.port), "--no-browser",
             "--token-file", str(token), *self.arguments,
         ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,16 +11,17 @@ import pytest
 
 from commands import Call, caller
 from motrail import Detections, SteadyTracker
-from motrail.config import Layer, RefineSettings, TrackerSettings, resolve
+from motrail.config import Layer, RefineSettings, Settings, TrackerSettings, resolve
 from motrail.errors import ConfigError
 from motrail.evaluate.tracked import track_detections
 from motrail.formats.labels import Labels
 from motrail.formats.mot.detections import DetectionFile
-from motrail.track.motion import Motion
+from motrail.remote.track import Order, track_by_frames
 from motrail.track.fill import CameraPath
 from motrail.track.kept import KeptTracks
 from motrail.track.lead import Spare, follow_back, spare_detections
 from motrail.track.make import make_tracker
+from motrail.track.motion import Motion
 from motrail.track.refine import refine
 from motrail.types import SequenceDetections, SequenceTracks
 
@@ -485,3 +487,14 @@ class TestCommand:
         refused = call(*words)
         assert refused.code != 0
         assert "camera/a.txt: expected a line for frame 3" in refused.err
+
+
+def test_a_session_refuses_it() -> None:
+    """The server answers frame by frame there."""
+    client: Any = SimpleNamespace(
+        model=lambda: SimpleNamespace(device="cpu", classes=("person",)), url="http://here"
+    )
+    order = Order(Settings(refine=RefineSettings(offline=True)), {})
+    source: Any = None
+    with pytest.raises(ConfigError, match="offline: in a session .* use --job, or --track client"):
+        track_by_frames(source, client, order)

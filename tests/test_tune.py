@@ -34,6 +34,7 @@ from motrail.evaluate.run import Score, evaluate
 from motrail.formats.faults import refuse
 from motrail.formats.mot.detections import read_detections, write_detections
 from motrail.formats.mot.seqinfo import read_seqinfo
+from motrail.tune.answers import Answers
 from motrail.tune.cases import (
     Case,
     evaluate_case,
@@ -503,6 +504,17 @@ class TestStore:
         connection.close()
         with Store(tmp_path / STORE) as store, pytest.raises(OutputError, match="expected a score"):
             store.read(["key"])
+
+    def test_another_camera_file_is_another_score(self, weak: Path, tmp_path: Path) -> None:
+        cases = read_cases(weak / "det", weak / "truth", Protocol(), Counter())[:1]
+        camera = tmp_path / "camera.txt"
+        settings = {"tracker": {"tracker": "steady", "camera_file": str(camera)}}
+        keys = set()
+        with Store(tmp_path / STORE) as store, ThisProcess(cases, Protocol()) as workers:
+            for content in ("0 1 0 0 0 1 0\n", "0 1 0 9 0 1 0\n"):
+                camera.write_text(content)
+                keys.add(Answers(cases, Protocol(), store, workers).key(0, settings))
+        assert len(keys) == 2
 
 
 class TestRefine:

@@ -28,6 +28,7 @@ from motrail.cli.interrupts import interrupts
 from motrail.cli.label import label_command
 from motrail.cli.refine import refine_command
 from motrail.cli.remote import remote_app
+from motrail.cli.review import review_command
 from motrail.cli.serve import serve_command
 from motrail.cli.track import track_command
 from motrail.cli.train import train_command
@@ -61,6 +62,7 @@ app.command(detect_command, name="detect")
 app.command(camera_command, name="camera")
 app.command(dataset_app, name="dataset")
 app.command(label_command, name="label")
+app.command(review_command, name="review")
 app.command(train_command, name="train")
 app.command(export_command, name="export")
 app.command(evaluate_command, name="evaluate")

@@ -104,5 +104,6 @@ def _end(done: Sequence[Done], page: Path, seconds: float, output: Path) -> None
         print(f"{d.step.name:<{width}}  {d.seconds:6.1f} s{'' if d.anew else '  (before)'}")
     print(f"{'now':<{width}}  {seconds:6.1f} s")
     print(f"\nopen {page}")
-    print(f"then look at {output / 'evaluation.html'} and {output / 'tracks'}")
+    others = [output / "evaluation.html", output / "analysis" / "report.html", output / "tracks"]
+    print(f"then look at {', '.join(map(str, others))}")
     print("on your own video: motrail label VIDEO -o data, then motrail train data")

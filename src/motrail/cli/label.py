@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import ipaddress
-import re
-import secrets
-import sys
-import warnings
-import webbrowser
-from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 (read by cyclopts)
-from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from motrail.cli.page import PORT, Address, needing_label, serve_page
 from motrail.cli.progress import download_progress
-from motrail.errors import ConfigError, MissingExtraError
+from motrail.cli.settings import flags_of, resolve_settings
+from motrail.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from motrail.label.store import Store
+    from motrail.config import Settings
+    from motrail.label.desk import Desk
 
-PORT = 8642
-_LEAST = 16  # characters of a token
+DetectorFlags: Any = flags_of("detector")
+TrackerFlags: Any = flags_of("tracker")
 
 
 def label_command(
@@ -41,6 +35,9 @@ def label_command(
     browser: bool = True,
     token_file: Path | None = None,
     public_url: str | None = None,
+    config: Annotated[Path | None, Parameter(name=("--config", "-c"))] = None,
+    detector: DetectorFlags = None,
+    tracker: TrackerFlags = None,
 ) -> int:
     """Label videos in the browser: draw keyframes, the rest is filled in.
 
@@ -81,125 +78,45 @@ def label_command(
         left out.
     public_url
         Where a proxy shows the page, such as https://label.example.org.
+    config
+        TOML file with sections [detector] and [tracker] for the model; flags win over it.
     """
-    try:
-        _import_all()
-        names = [name.strip() for name in (classes or "").split(",") if name.strip()]
+    names = [name.strip() for name in (classes or "").split(",") if name.strip()]
+    flags = {"detector": detector, "tracker": tracker}
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Desk]:
+        from motrail.label.desk import Desk
+        from motrail.label.project import open_project
+
+        settings = _settings(model, flags, config)
+        with contextlib.closing(open_project(sources, output, classes=names, split=split)) as store:
+            yield Desk(store, model=model, settings=settings, saved_frames=frames)
+
+    def serve() -> None:
         if not sources and output is None:
             raise ConfigError("expected a video, a folder of images or a dataset")
-        address = _Address(host, port, _token(token_file), _public(public_url), browser=browser)
-        _find(model)
-        with _opened(sources, output, names, split) as store:
-            _serve(store, model, frames, address)
-    except MissingExtraError as error:
-        if error.extra in ("video", "label"):
-            raise MissingExtraError(error.package, "label", error.cause) from error
-        raise
+        address = Address.of(host, port, token_file, public_url, browser=browser)
+        serve_page(opened, address, "labelling")
+
+    needing_label(serve)
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Address:
-    host: str
-    port: int
-    token: str
-    public_url: str | None
-    browser: bool
-
-
-@contextlib.contextmanager
-def _opened(
-    sources: Sequence[Path], output: Path | None, classes: Sequence[str], split: str
-) -> Iterator[Store]:
-    from motrail.label.project import open_project
-
-    store = open_project(sources, output, classes=classes, split=split)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _serve(
-    store: Store, model: str | None, frames: Literal["auto", "all", "labelled"], address: _Address
-) -> None:
-    from motrail.label import run
-    from motrail.label.app import make_app
-    from motrail.label.desk import Desk
-    from motrail.label.security import Door
-
-    loopback = _is_loopback(address.host)
-    with run.open_socket(address.host, address.port) as listener:
-        door = Door(address.token, listener.getsockname()[1], address.public_url, loopback)
-        app = make_app(Desk(store, model=model, saved_frames=frames), door)
-        url = f"{address.public_url or run.address_of(listener)}/?token={address.token}"
-        if not loopback:
-            print(
-                f"note: whoever reaches {address.host} and knows the address can label; put a "
-                "proxy with HTTPS before it and name it with --public-url. One tab at a time "
-                "writes a sequence",
-                file=sys.stderr,
-            )
-
-        def ready() -> None:
-            print(f"labelling {store.folder} at {url}", flush=True)
-            if address.browser:
-                webbrowser.open(url)
-
-        run.run(app, listener, ready=ready)
-
-
-def _find(model: str | None) -> None:
-    """Fetch a model now if it has to be fetched, so that nobody waits for it later.
+def _settings(model: str | None, flags: dict[str, Any], config: Path | None) -> Settings | None:
+    """Of the model; it is fetched now if it has to be, so that nobody waits for it later.
 
     Raises:
-        ModelError: There is none of that name.
+        ConfigError: A setting makes no sense, or there is no model to set.
+        ModelError: There is no model of that name.
     """
-    if model is not None:
-        from motrail.detect.detector import find_bundle
-
-        with download_progress(model) as download:
-            find_bundle(model, progress=download)
-
-
-def _import_all() -> None:
-    """Load what the server needs in the main thread, before any other runs."""
-    for package in ("starlette", "uvicorn", "av", "cv2", "PIL"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtraError(package, "label", error) from error
-    # What Pillow thinks of strange pictures is no line for a terminal.
-    warnings.filterwarnings("ignore", module="PIL")
-
-
-def _public(url: str | None) -> str | None:
-    if url is None:
+    if model is None:
+        if config is not None or any(flags.values()):
+            raise ConfigError("there are settings of a model, and no model: name it with --model")
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
-        raise ConfigError(
-            f"--public-url: expected an address such as https://label.example.org, found {url!r}"
-        )
-    return f"{parts.scheme}://{parts.netloc}"
+    from motrail.detect.detector import find_bundle
 
-
-def _token(path: Path | None) -> str:
-    if path is None:
-        return secrets.token_urlsafe(24)
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    if not re.fullmatch(rf"[A-Za-z0-9_-]{{{_LEAST},}}", token):
-        raise ConfigError(
-            f"{path}: expected a token of at least {_LEAST} ASCII letters, digits, - and _"
-        )
-    return token
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    resolve_settings(flags, config)
+    with download_progress(model) as download:
+        bundle, _ = find_bundle(model, progress=download)
+    return resolve_settings(flags, config, bundle).settings

@@ -36,7 +36,8 @@ def write_scenes(
 
     Beside the usual stands `<split>/<name>/world.json`: where each object is in metres and the
     camera's homography, for every frame; and for all clips together `camera/<name>.txt`: how the
-    picture moved from frame to frame, see `motrail.track.camera_file`.
+    picture moved from frame to frame, see `motrail.track.camera_file`; and, where it did not,
+    `calibration/<name>.toml`: points of the ground, see `motrail.analyze.calibration`.
 
     Args:
         clips: Split (`all`, `train`, `val` or `test`), name and settings of each clip.
@@ -62,10 +63,18 @@ def write_scenes(
                 (folder / "camera").mkdir(exist_ok=True)
                 shutil.rmtree(folder / ".work")
             write_camera_file(folder / "camera" / f"{name}.txt", filming.truth.camera())
+            _write_calibration(folder / "calibration" / f"{name}.toml", filming.truth.calibration())
             summary.count(labels)
         writer.finish()
         summary.classes = list(writer.classes.names)
     return summary
+
+
+def _write_calibration(path: Path, points: str) -> None:
+    if points:
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(points, encoding="utf-8")
 
 
 class _Filming(Source):

@@ -174,6 +174,19 @@ def _results(at: str) -> tuple[Step, ...]:
             ),
             ("detections", "evaluation.html", "evaluation.json"),
         ),
+        Step(
+            "analyze",
+            "Speed and distance of every player",
+            "In metres, for five points of the pitch are known. How sure a speed is, stands "
+            "beside it.",
+            (
+                (
+                    f"motrail analyze {at}/tracks/{MATCH}.txt --video {video} "
+                    f"--calibration {at}/match/calibration/{MATCH}.toml -o {at}/analysis"
+                ),
+            ),
+            ("analysis",),
+        ),
     )
 
 

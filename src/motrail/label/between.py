@@ -175,7 +175,9 @@ class _Work:
             others, stills = reel.others(view), reel.stills()
             snapped = {}
             for row, number in enumerate(numbers):
-                around = np.concatenate([np.delete(boxes, row, 0), others])
+                around = self._follower.standing(
+                    np.delete(boxes, row, 0), numbers[:row] + numbers[row + 1 :], others
+                )
                 found = self._follower.snap(
                     number, view, reel.worlds[1], stills, boxes[row], around
                 )

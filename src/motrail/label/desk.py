@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from motrail.config import Settings
     from motrail.label.patches import EditRequest
     from motrail.label.requests import ClassesRequest, LockRequest, MoveRequest, WorkRequest
     from motrail.label.save import FramesWanted
@@ -33,6 +34,7 @@ class Desk:
         store: What is labelled; closed by `close`.
         room: How much memory frames may take.
         model: A model bundle for pre-labels; None where there is none.
+        settings: Of the model and the tracker; those of the bundle if left out.
         mode: `label`, or `review` for a tracker's result.
         locks: Who may write; their own by default.
         saved_frames: Which frames of videos are saved; see `save`.
@@ -46,6 +48,7 @@ class Desk:
         *,
         room: Room | None = None,
         model: Path | str | None = None,
+        settings: Settings | None = None,
         mode: Literal["label", "review"] = "label",
         locks: Locks | None = None,
         saved_frames: FramesWanted = "auto",
@@ -53,7 +56,7 @@ class Desk:
         errors: Callable[[int], Sequence[dict[str, Any]]] | None = None,
     ) -> None:
         self.store = store
-        self.model = model
+        self.model, self.settings = model, settings
         self.mode = mode
         self.saved_frames = saved_frames
         self.truth = truth

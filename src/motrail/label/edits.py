@@ -6,6 +6,7 @@ of two states of an object, which the server takes; applied the other way round 
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,14 +68,23 @@ def split(points: Points, frame: int) -> tuple[Points, Points]:
 
 
 def merge(points: Points, other: Points) -> Points:
-    """Two objects that are one; where both are there, the other's boxes count.
+    """Two objects that are one; where both are there, the first one's boxes count.
 
     Where neither is there in between, there is a gap.
     """
     if not len(other):
         return points
-    first, last = int(other[0, 0]), int(other[-1, 0])
-    return join(join(clip(points, 1, first - 1), other), clip(points, last + 1, END))
+    own, pieces = spans_of(points).tolist(), spans_of(other).tolist()
+    for first, last in own:
+        pieces = [
+            (low, high)
+            for start, end in pieces
+            for low, high in ((start, min(end, first - 1)), (max(start, last + 1), end))
+            if low <= high
+        ]
+    parts = [clip(points, *span) for span in own] + [clip(other, *span) for span in pieces]
+    parts.sort(key=lambda part: float(part[0, 0]))
+    return functools.reduce(join, parts)
 
 
 def swap(points: Points, other: Points, frame: int) -> tuple[Points, Points]:

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from motrail.boxes import iou_xyxy
 from motrail.label.looks import Looks, alike, colours
 from motrail.label.motion import box_flow
-from motrail.label.silhouette import MODES, Outline, outline
+from motrail.label.silhouette import MODES, Outline, Standing, outline
 from motrail.track.motion import Motion
 from motrail.track.kalman import POSITION, BoxFilter, Noise, cxcywh_to_ltrb, ltrb_to_cxcywh
 
@@ -54,6 +54,7 @@ class _Object:
     looks: Looks
     fits: dict[Mode, list[float]] = field(default_factory=dict)
     filled: dict[Mode, list[float]] = field(default_factory=dict)
+    colours: NDArray[np.float32] | None = None
     missed: int = 0
 
 
@@ -107,7 +108,7 @@ class Follower:
         self._state, self._boxes = np.concatenate(states, axis=2), np.concatenate(rows)
         for row, number in enumerate(self._ids):
             if number in boxes:
-                around = np.concatenate([np.delete(self._boxes, row, 0), others])
+                around = self.standing(np.delete(self._boxes, row, 0), self._ids[:row] + self._ids[row + 1 :], others)
                 self._judge(number, view, to_world, stills, self._boxes[row], around)
 
     def _judge(
@@ -117,16 +118,19 @@ class Follower:
         to_world: NDArray[np.float64],
         stills: Sequence[Still],
         box: NDArray[np.float64],
-        around: NDArray[np.float64],
+        around: Sequence[Standing],
     ) -> None:
         """See how well the outline of an object tells the box that was drawn."""
         known = self._objects.get(number)
         thing = _Object(Looks(view.image, view.grey, box))
         if known is not None:
             thing.fits, thing.filled = known.fits, known.filled
+            thing.colours = known.colours
         self._objects[number] = thing
         for mode in MODES:
-            found = outline(view.image, to_world, stills, box, around, mode)
+            found = outline(view.image, to_world, stills, Standing(box, thing.colours), around, mode)
+            if mode == MODES[0] and found.colours is not None and found.colours.sum() > 30:
+                thing.colours = found.colours + (0 if thing.colours is None else thing.colours)
             if found.seen.sum() < 2:
                 continue
             moved = np.where(found.seen, found.box_xyxy + self._bias(mode), box)
@@ -137,6 +141,16 @@ class Follower:
             biases.append(error)
             del biases[:-_MOST_BIASES]
             thing.filled.setdefault(mode, []).append(found.filled)
+
+    def standing(
+        self, boxes: NDArray[np.float64], numbers: Sequence[int], others: NDArray[np.float64]
+    ) -> list[Standing]:
+        """Objects where they are, and others that are not followed."""
+        known = [
+            Standing(box, self._objects[number].colours if number in self._objects else None)
+            for box, number in zip(boxes, numbers, strict=True)
+        ]
+        return known + [Standing(box) for box in others]
 
     def _bias(self, mode: Mode) -> NDArray[np.float64]:
         """How far the sides of the boxes drawn by hand are outside of the outlines."""
@@ -234,7 +248,7 @@ class Follower:
         """Where an object is, and how sure that is: 0 where it was not seen."""
         number, box = self._ids[row], guess[row]
         thing = self._objects[number]
-        around = np.concatenate([np.delete(guess, row, 0), others])
+        around = self.standing(np.delete(guess, row, 0), self._ids[:row] + self._ids[row + 1 :], others)
         front = self._in_front(row, guess, others)
         covered = float(_cover(box, front).max(initial=0))
         if covered > _COVERED:
@@ -262,7 +276,7 @@ class Follower:
         to_world: NDArray[np.float64],
         stills: Sequence[Still],
         box: NDArray[np.float64],
-        around: NDArray[np.float64],
+        around: Sequence[Standing],
         *,
         doubt: float = 1.0,
     ) -> Outline | None:
@@ -276,7 +290,14 @@ class Follower:
         if mode is None:
             return None
         found = outline(
-            view.image, to_world, stills, box, around, mode, bias=self._bias(mode), doubt=doubt
+            view.image,
+            to_world,
+            stills,
+            Standing(box, thing.colours),
+            around,
+            mode,
+            bias=self._bias(mode),
+            doubt=doubt,
         )
         usual = float(np.median(thing.filled.get(mode, [0.45])))
         if 0 <= found.filled < _FILLED * usual:

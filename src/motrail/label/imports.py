@@ -165,6 +165,9 @@ class Remembered:
         self._source_ids: list[str] = said["source_ids"]
         self._common: dict[int, dict[str, Any]] = dict(said["common"])
         numbers, frames = self._columns["numbers"], self._columns["frames"]
+        _, place = np.unique(numbers, return_inverse=True)
+        kept = np.bincount(place.reshape(-1), ~self._columns["ignore"])
+        self._all_ignored = kept[place.reshape(-1)] == 0
         self._at: dict[int, list[int]] = {}
         self._own: dict[tuple[int, int], int] = {}
         self._first: dict[int, int] = {}
@@ -226,7 +229,7 @@ class Remembered:
         for place, (number, row) in enumerate(zip(ids.tolist(), rows.tolist(), strict=True)):
             attributes.append(self._said(by_number[number], said[place], row))
             sources.append(self._source_id(number, int(labels.frames[place])))
-            if row >= 0 and not by_number[number].ignore and self._mixed(row):
+            if row >= 0 and not by_number[number].ignore and not self._all_ignored[row]:
                 ignore[place] = self._columns["ignore"][row]
             if row >= 0 and self._columns["ids"][row] == -1 and counts[number] == 1:
                 ids[place] = -1
@@ -234,11 +237,6 @@ class Remembered:
             boxes_xywh=boxes, visibility=visibility, keyframe=keyframe, ids=ids, ignore=ignore,
             attributes=Coded.of(attributes), source_ids=Coded.of(sources),
         )  # fmt: skip
-
-    def _mixed(self, row: int) -> bool:
-        """Whether some boxes of the object were to be ignored and others not."""
-        same = self._columns["numbers"] == self._columns["numbers"][row]
-        return not self._columns["ignore"][same].all()
 
     def _source_id(self, number: int, frame: int) -> str | None:
         row = self._own.get((number, frame), self._first.get(number, -1))

@@ -215,7 +215,11 @@ def prelabelling(desk: Desk, index: int, asked: WorkRequest) -> Job:
     def job(work: Work) -> dict[str, Any]:
         source = source_between(desk.store.folder, info, first, last)
         result = prelabel(
-            source, desk.model, classes=desk.store.classes.names, progress=work.progress
+            source,
+            desk.model,
+            classes=desk.store.classes.names,
+            settings=desk.settings,
+            progress=work.progress,
         )
         patches = patches_of([(None, item) for item in result.objects])
         if not patches:

@@ -18,9 +18,12 @@ from motrail.names import safe_name, unused_name
 from motrail.outputs import output_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from motrail.formats.labels import Labels
+    from motrail.label.model import LabelObject
+
+    Known = Callable[[SequenceInfo], tuple[Sequence[str], Sequence[LabelObject]]]
 
 USUAL_CLASS = "object"
 ITSELF = "."
@@ -34,6 +37,7 @@ def open_project(
     *,
     classes: Sequence[str] = (),
     split: str = "all",
+    known: Known | None = None,
 ) -> Store:
     """Open a labelling project, or make one.
 
@@ -42,6 +46,8 @@ def open_project(
         output: The dataset that is written; None to correct the one source, a dataset, in place.
         classes: Names of classes, beside those that are there.
         split: The part of the dataset that new videos and folders go to.
+        known: Gives the classes and the objects that a new sequence begins with, whatever its
+            source has; None begins a video with none and a dataset with its own.
 
     Raises:
         ConfigError: A source makes no sense, or would be written into.
@@ -51,30 +57,26 @@ def open_project(
     """
     folder = _output(sources, output)
     _expect_ours(folder, sources)
+    was_there, begun = folder.is_dir(), (folder / FILE).is_file()
     output_folder(folder)
     store = Store(folder)
     try:
         recover(folder)
-        _fill(store, sources, split)
+        _fill(store, sources, split, known)
         store.add_classes(classes)
         if not store.classes.names:
             store.add_classes([USUAL_CLASS])
         if not store.sequences():
             raise ConfigError(f"{folder}: there is nothing to label yet; give a video")
     except BaseException:
-        fresh = not store.sequences()
         store.close()
-        if fresh:  # what was not begun leaves nothing behind
-            _forget(folder)
+        if not begun:  # what fails at once leaves nothing behind
+            for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
+                (folder / name).unlink(missing_ok=True)
+        if not was_there:
+            folder.rmdir()
         raise
     return store
-
-
-def _forget(folder: Path) -> None:
-    for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
-        (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _output(sources: Sequence[Path], output: Path | None) -> Path:
@@ -103,7 +105,7 @@ def _same(one: Path, other: Path) -> bool:
     return other.exists() and one.resolve() == other.resolve()
 
 
-def _fill(store: Store, sources: Sequence[Path], split: str) -> None:
+def _fill(store: Store, sources: Sequence[Path], split: str, known: Known | None) -> None:
     origins = set((store.noted("origins") or "").split("\n")) - {""}
     for source in sources:
         if not source.exists():
@@ -118,13 +120,13 @@ def _fill(store: Store, sources: Sequence[Path], split: str) -> None:
         origins |= {place, ITSELF}
         with store.changing():  # all of a source or nothing
             if is_dataset(source):
-                _add_dataset(store, source, taken)
+                _add_dataset(store, source, taken, known)
             elif not itself:
-                _add_footage(store, source, split, taken)
+                _add_footage(store, source, split, taken, known)
             store.note("origins", "\n".join(sorted(origins)))
 
 
-def _add_dataset(store: Store, source: Path, taken: set[str]) -> None:
+def _add_dataset(store: Store, source: Path, taken: set[str], known: Known | None) -> None:
     dataset = open_dataset(source)
     if not _same(store.folder, dataset.folder) and _same(store.folder, source):
         raise ConfigError(f"{source}: is a part of a dataset; give {dataset.folder}, or add -o")
@@ -141,7 +143,7 @@ def _add_dataset(store: Store, source: Path, taken: set[str]) -> None:
             raise ConfigError(
                 f"{source}: two splits have a sequence {labels.name!r}; give another folder with -o"
             )
-        _add_labels(store, _sized(labels), name, split)
+        _add_labels(store, _sized(labels), name, split, known)
 
 
 def _sized(labels: Labels) -> Labels:
@@ -153,9 +155,8 @@ def _sized(labels: Labels) -> Labels:
     return labels.replace(width=width, height=height)
 
 
-def _add_labels(store: Store, labels: Labels, name: str, split: str) -> None:
+def _add_labels(store: Store, labels: Labels, name: str, split: str, known: Known | None) -> None:
     store.add_classes(labels.classes)
-    found = objects_of(labels)
     root = store.folder.resolve()
     pictures = {}
     for frame, path in labels.pictures.items():
@@ -173,10 +174,22 @@ def _add_labels(store: Store, labels: Labels, name: str, split: str) -> None:
         frame_rate=labels.frame_rate,
         frame_attributes=labels.frame_attributes,
     )
+    if known is not None:
+        _add_known(store, info, known)
+        return
+    found = objects_of(labels)
     store.add_sequence(info, found.objects, packed(found))
 
 
-def _add_footage(store: Store, source: Path, split: str, taken: set[str]) -> None:
+def _add_known(store: Store, info: SequenceInfo, known: Known) -> None:
+    names, items = known(info)
+    store.add_classes(names)
+    store.add_sequence(info, items)
+
+
+def _add_footage(
+    store: Store, source: Path, split: str, taken: set[str], known: Known | None
+) -> None:
     from motrail.video.read import open_source
 
     with open_source(source) as footage:
@@ -200,7 +213,10 @@ def _add_footage(store: Store, source: Path, split: str, taken: set[str]) -> Non
         info = replace(info, source=files[0], length=max(length, 1))
     else:
         info = replace(info, kind="pictures", pictures=dict(enumerate(files, start=1)))
-    store.add_sequence(info)
+    if known is None:
+        store.add_sequence(info)
+    else:
+        _add_known(store, info, known)
 
 
 def is_video(path: Path) -> bool:

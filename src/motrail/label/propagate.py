@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 """Left, top, width, height in pixels."""
 
-AHEAD = 24
+AHEAD = 30
 """Frames that are read ahead, to see the place that objects stand before now."""
-_EVERY = 4
+_EVERY = 5
 """Frames from one picture of the place to the next."""
-_BEHIND = 6
+_BEHIND = 8
 _WIDE = 1280
 """Pixels; wider pictures are looked at in a smaller copy."""
 _LEAST_HEIGHT = 64.0

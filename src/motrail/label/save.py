@@ -21,7 +21,7 @@ from motrail.errors import ConfigError
 from motrail.formats.ground_truth.writer import GroundTruthWriter
 from motrail.formats.labels import ClassList
 from motrail.formats.mot.writer import picture_name
-from motrail.label.imports import Remembered, labels_of
+from motrail.label.imports import OCCLUDED_NAME, Remembered, labels_of
 from motrail.outputs import writing
 
 if TYPE_CHECKING:
@@ -134,7 +134,10 @@ def _write(
             shutil.rmtree(new.parent / "work", ignore_errors=True)
         writer.finish()
     away.finish()
-    saved.notes += [f"Ground Truth: {note}" for note in away.notes if "set by hand" not in note]
+    usual = ("set by hand", f"{OCCLUDED_NAME!r}")  # of every dataset with keyframes
+    saved.notes += [
+        f"Ground Truth: {note}" for note in away.notes if not any(word in note for word in usual)
+    ]
 
 
 def _labels(store: Store, info: SequenceInfo) -> Labels:

@@ -65,8 +65,8 @@ class Door:
         """
         if self.public_url is not None and host.lower() == urlsplit(self.public_url).netloc.lower():
             return
-        parts = urlsplit(f"//{host}")
         try:
+            parts = urlsplit(f"//{host}")
             name, port = parts.hostname or "", parts.port or 80
         except ValueError:
             name, port = "", 0

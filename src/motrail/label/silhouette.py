@@ -38,6 +38,10 @@ _KNOWN = 0.7
 _BESIDE = 1.5
 _MUCH = 0.15
 """Share of a box that another one may cover without casting doubt on the sides there."""
+_DISTINCT, _MOST = 0.6, 0.6
+"""Likeness of colours below which objects can be told apart, in front of others that cover so much."""
+_NEARNESS = 3.0
+"""What nearness counts for beside colours."""
 _SMALL = 0.015
 """Share of the box below which a spot is noise."""
 _OPEN = np.ones((2, 2), np.uint8)
@@ -74,6 +78,19 @@ class Still(NamedTuple):
     boxes_xyxy: NDArray[np.float64]
 
 
+class Standing(NamedTuple):
+    """Where an object stands, and what its pixels look like.
+
+    Attributes:
+        box_xyxy: float64, shape (4,).
+        colours: Counts of its pixels by third of its height, from above, and colour, float32,
+            shape (3, 512); None where they are not known.
+    """
+
+    box_xyxy: NDArray[np.float64]
+    colours: NDArray[np.float32] | None = None
+
+
 class Outline(NamedTuple):
     """What was found of an object.
 
@@ -82,11 +99,13 @@ class Outline(NamedTuple):
         seen: Which sides can be believed, bool, shape (4,).
         filled: Share of the expected box that is not the empty place, 0 to 1, without what other
             boxes cover; -1 where nothing is known.
+        colours: Of what was found, as in `Standing`; without what is in the boxes of others.
     """
 
     box_xyxy: NDArray[np.float64]
     seen: NDArray[np.bool_]
     filled: float
+    colours: NDArray[np.float32] | None = None
 
 
 class _Patch(NamedTuple):
@@ -111,8 +130,8 @@ def outline(
     image: NDArray[np.uint8],
     to_world: NDArray[np.float64],
     stills: Sequence[Still],
-    box_xyxy: NDArray[np.float64],
-    others_xyxy: NDArray[np.float64],
+    own: Standing,
+    others: Sequence[Standing],
     mode: Mode,
     *,
     bias: NDArray[np.float64] | None = None,
@@ -124,13 +143,13 @@ def outline(
         image: BGR, uint8, shape (height, width, 3).
         to_world: From its pixels to those of the first picture, shape (3, 3).
         stills: Pictures of the same place.
-        box_xyxy: Where the object is expected, float64, shape (4,).
-        others_xyxy: Where others are, float64, shape (n, 4); what is inside their boxes may be
-            theirs.
+        own: Where the object is expected.
+        others: Where others are; what is inside their boxes may be theirs.
         mode: What counts as different.
         bias: Pixels by which sides are drawn outside of what is seen, shape (4,).
         doubt: How much farther than usual the object may be from where it is expected.
     """
+    box_xyxy = own.box_xyxy
     nothing = Outline(box_xyxy, np.zeros(4, np.bool_), -1.0)
     width, height = (box_xyxy[2:] - box_xyxy[:2]).tolist()
     reach = max(_REACH * min(height, 2 * width), _LEAST_REACH) * doubt
@@ -141,41 +160,95 @@ def outline(
     here = patch.place(box_xyxy)
     if known[_pixels(here)].mean() < _KNOWN:
         return nothing
-    mask = _different(_cut(image, patch.matrix(), patch.size), empty, mode) & known
-    near = others_xyxy[_overlap(others_xyxy, box_xyxy, 1.7 * reach) > 0]
-    inside, _ = _without(mask, patch, box_xyxy, near)
-    filled = float(inside[_pixels(here)].mean())
+    if not known.all():
+        # What is never free is like the ground around it.
+        empty = np.asarray(
+            cv2.inpaint(empty, (~known).astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8
+        )
+    picture = _cut(image, patch.matrix(), patch.size)
+    mask = _different(picture, empty, mode)
+    near = [other for other in others if _overlap(other.box_xyxy, box_xyxy, 1.7 * reach) > 0]
+    codes = _codes(picture)
+    alone = mask.copy()
+    for other in near:
+        alone[_pixels(patch.place(other.box_xyxy))] = False
+    colours = _count_colours(codes, alone, here)
+    mine = mask & ~_theirs(codes, patch, own, near)
+    filled = float(mine[_pixels(here)].mean())
+    edges = np.array([image.shape[1], image.shape[0]] * 2)
     found, box = nothing, box_xyxy
     # Once more from where it was found: a limb may have been out of reach.
     for _ in range(2):
-        open_mask, beside = _without(mask, patch, box, near, reach)
-        extent = _extent(open_mask, patch.place(box))
+        within = np.zeros_like(mask)
+        around = patch.place(box + np.array([-1, -1, 1, 1]) * reach)
+        within[_pixels(around)] = True
+        theirs = _theirs(codes, patch, own._replace(box_xyxy=box), near)
+        extent = _extent(mask & within & ~theirs, patch.place(box))
         if extent is None:
             break
-        edges = np.array([image.shape[1], image.shape[0]] * 2)
+        beside = _beside(own._replace(box_xyxy=box), near, reach)
         seen = ~beside & (box > 1) & (box < edges - 1)
         sides = extent / patch.scale + np.tile(patch.corner, 2) + (0 if bias is None else bias)
         found = Outline(_joined(box, sides, seen), seen, filled)
         box = found.box_xyxy
-    return found._replace(filled=filled)
+    return found._replace(filled=filled, colours=colours)
 
 
-def _without(
-    mask: NDArray[np.bool_],
-    patch: _Patch,
-    box_xyxy: NDArray[np.float64],
-    others_xyxy: NDArray[np.float64],
-    reach: float | None = None,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """What may be of one object in a mask, and beside which of its sides another one stands."""
-    here = patch.place(box_xyxy)
-    mask = mask & ~_nearer(patch.place(others_xyxy), here, mask.shape)
-    if reach is None:
-        return mask, np.zeros(4, np.bool_)
-    within = np.zeros_like(mask)
-    within[_pixels(here + np.array([-1, -1, 1, 1]) * reach * patch.scale)] = True
-    much = _overlap(others_xyxy, box_xyxy, 0) > _MUCH
-    return mask & within, _at_side(others_xyxy[much], box_xyxy, reach)
+def alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """How alike counts of colours are, 0 to 1: the Bhattacharyya coefficient of all bands."""
+    first, second = one.sum(axis=0), other.sum(axis=0)
+    both = float(first.sum()) * float(second.sum())
+    return float(np.sqrt(first * second).sum() / np.sqrt(both)) if both > 0 else 1.0
+
+
+def _beside(own: Standing, others: Sequence[Standing], reach: float) -> NDArray[np.bool_]:
+    """Which sides cannot be told from another object that stands there, bool, shape (4,)."""
+    doubtful = []
+    for other in others:
+        share = _overlap(other.box_xyxy, own.box_xyxy, 0)
+        if share <= _MUCH:
+            continue
+        told = (
+            own.colours is not None
+            and other.colours is not None
+            and alike(own.colours, other.colours) < _DISTINCT
+        )
+        in_front = own.box_xyxy[3] > other.box_xyxy[3]
+        if not (told and in_front and share < _MOST):
+            doubtful.append(other.box_xyxy)
+    return _at_side(np.array(doubtful).reshape(-1, 4), own.box_xyxy, reach)
+
+
+def _codes(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
+    level = (picture >> 5).astype(np.int64)
+    return np.asarray((level[..., 0] << 6) + (level[..., 1] << 3) + level[..., 2])
+
+
+def _bands(here: NDArray[np.float64], height: int) -> NDArray[np.int64]:
+    """The third of a box that each row of a patch is in, int64, shape (height,)."""
+    share = (np.arange(height) + 0.5 - here[1]) / max(float(here[3] - here[1]), 1)
+    return (share * 3).clip(0, 2).astype(np.int64)
+
+
+def _count_colours(
+    codes: NDArray[np.int64], mask: NDArray[np.bool_], here: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    inside = np.zeros_like(mask)
+    inside[_pixels(here)] = True
+    inside &= mask
+    rows = np.broadcast_to(_bands(here, len(codes))[:, None], codes.shape)[inside]
+    counts = np.bincount(rows * 512 + codes[inside], minlength=3 * 512)
+    return counts.reshape(3, 512).astype(np.float32)
+
+
+def _likely(
+    codes: NDArray[np.int64], colours: NDArray[np.float32], here: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Logarithm of how likely each pixel is of an object with such colours, float32, (h, w)."""
+    # Whatever the height, a third as much: arms and legs move.
+    table = colours + colours.sum(axis=0) / 3
+    table = np.log(table / np.maximum(table.sum(axis=1, keepdims=True), 1) + 0.003)
+    return np.asarray(table[_bands(here, len(codes))[:, None], codes], np.float32)
 
 
 def _joined(
@@ -281,24 +354,25 @@ def _extent(mask: NDArray[np.bool_], here: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def _overlap(
-    others_xyxy: NDArray[np.float64], box_xyxy: NDArray[np.float64], reach: float
-) -> NDArray[np.float64]:
-    """Share of a box, made larger, that each of others (n, 4) covers."""
+    other_xyxy: NDArray[np.float64], box_xyxy: NDArray[np.float64], reach: float
+) -> float:
+    """Share of a box, made larger, that another one covers."""
     box = box_xyxy + np.array([-1, -1, 1, 1]) * reach
-    extent = np.minimum(others_xyxy[:, 2:], box[2:]) - np.maximum(others_xyxy[:, :2], box[:2])
-    share: NDArray[np.float64] = extent.clip(0).prod(axis=1) / (box[2:] - box[:2]).prod()
-    return share
+    extent = np.minimum(other_xyxy[2:], box[2:]) - np.maximum(other_xyxy[:2], box[:2])
+    return float(extent.clip(0).prod() / (box[2:] - box[:2]).prod())
 
 
-def _nearer(
-    others: NDArray[np.float64], here: NDArray[np.float64], shape: tuple[int, ...]
+def _theirs(
+    codes: NDArray[np.int64], patch: _Patch, own: Standing, others: Sequence[Standing]
 ) -> NDArray[np.bool_]:
-    """Pixels inside of others' boxes that are nearer to their middle than to that of one box.
+    """Pixels inside the boxes of others that are rather theirs.
 
-    Distances are measured in the size of the boxes.
+    By the distance to the middle of either box, measured in its size, and by the colours.
     """
-    theirs = np.zeros(shape, np.bool_)
-    y, x = np.ogrid[: shape[0], : shape[1]]
+    theirs = np.zeros(codes.shape, np.bool_)
+    if not others:
+        return theirs
+    y, x = np.ogrid[: codes.shape[0], : codes.shape[1]]
 
     def away(box: NDArray[np.float64]) -> NDArray[np.float64]:
         left, top, right, bottom = box.tolist()
@@ -306,11 +380,15 @@ def _nearer(
         down = (y + 0.5 - (top + bottom) / 2) / max(bottom - top, 1)
         return np.asarray(across**2 + down**2)
 
-    own = away(here) if len(others) else None
+    here = patch.place(own.box_xyxy)
     for other in others:
-        inside = _pixels(other)
-        if own is not None:
-            theirs[inside] |= (away(other) < own)[inside]
+        there = patch.place(other.box_xyxy)
+        inside = _pixels(there)
+        score = _NEARNESS * (away(there) - away(here))
+        if own.colours is not None and other.colours is not None:
+            told = _likely(codes, own.colours, here) - _likely(codes, other.colours, there)
+            score += cv2.blur(told, (5, 5))
+        theirs[inside] |= (score < 0)[inside]
     return theirs
 
 

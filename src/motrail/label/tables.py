@@ -218,6 +218,7 @@ class Tables:
     def state(self, index: int) -> dict[str, Any]:
         """`revision`, `next_id`, and what undo and redo would do, of a sequence."""
         with self._lock:
+            self.sequence(index)
             undo, redo = self._next_edit(index, undone=0), self._next_edit(index, undone=1)
             return {
                 "revision": self.revision(index),

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from motrail.track.association import match, side
 from motrail.track.fill import carried, centred
 from motrail.track.kalman import cxcywh_to_ltrb
 from motrail.types import SequenceDetections, SequenceTracks
@@ -138,6 +137,8 @@ class _Heads:
         self, found: SequenceDetections, rows: NDArray[np.intp]
     ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Match those of the frame; who finds nothing is followed no more."""
+        from motrail.track.association import match, side
+
         now = self._now
         here, there = match(
             side(cxcywh_to_ltrb(self._boxes[now].T), self._classes[now], None),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import motrail
+from motrail.track.camera_file import camera_file_path
 from motrail.tune.cases import fingerprint
 from motrail.tune.store import key_of, settings_text
 from motrail.tune.workers import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from motrail.evaluate.protocol import Protocol
     from motrail.evaluate.run import Score
@@ -49,10 +52,23 @@ class Answers:
         self._store = store
         self._workers = workers
         self._known: dict[str, Score] = {}
+        self._cameras: dict[Path, str] = {}
 
     def key(self, case: int, settings: Sections) -> str:
         """The key of a score."""
-        return key_of(self._prints[case], settings_text(settings), self._version)
+        text = settings_text(settings) + self._camera(case, settings)
+        return key_of(self._prints[case], text, self._version)
+
+    def _camera(self, case: int, settings: Sections) -> str:
+        """Sum over what the settings say of the camera in a file; empty where they do not."""
+        place = settings["tracker"].get("camera_file")
+        if place is None:
+            return ""
+        path = camera_file_path(place, self._names[case])
+        if path not in self._cameras:  # a run has one; and reads it as it stands at the beginning
+            content = path.read_bytes() if path.is_file() else b""
+            self._cameras[path] = hashlib.sha256(content).hexdigest()
+        return self._cameras[path]
 
     def fetch(self, jobs: Iterable[Job], progress: Callable[[float], None] = unheard) -> None:
         """Have the scores of these jobs at hand.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 HARDLY_SEEN = 0.1
 """Visible share of an object below which it is to be ignored."""
+_CALIBRATED = ((0.15, 0.3), (0.85, 0.3), (0.97, 0.95), (0.03, 0.97), (0.47, 0.56))
+"""Where in the picture points of the ground are made known, as shares of its sides."""
 
 
 class TruthCollector:
@@ -103,6 +105,19 @@ class TruthCollector:
             },
             "objects": self._objects(),
         }
+
+    def calibration(self) -> str:
+        """Five points of the ground as TOML, for `motrail analyze`; empty if the camera moves."""
+        first = self._homographies[0]
+        if any(not np.array_equal(first, other) for other in self._homographies):
+            return ""
+        size = (self._scene.settings.width, self._scene.settings.height)
+        pixels = (np.array(_CALIBRATED) * size).round(1)
+        points = np.linalg.inv(first) @ np.column_stack([pixels, np.ones(len(pixels))]).T
+        lines = ["# Points of the ground that are known: made with the footage.", 'unit = "m"']
+        for pixel, ground in zip(pixels.tolist(), (points[:2] / points[2]).T.tolist(), strict=True):
+            lines += ["", "[[points]]", f"pixel = {pixel}", f"ground = {ground}"]
+        return "\n".join(lines) + "\n"
 
     def camera(self) -> dict[int, NDArray[np.float64]]:
         """How the camera moved, as `motrail.track.camera_file` keeps it.

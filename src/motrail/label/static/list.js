@@ -30,7 +30,10 @@ export class ObjectList {
     });
     box.addEventListener("scroll", () => this.redraw());
     box.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.redraw()).observe(box);
+    new ResizeObserver(() => {
+      this.reveal();
+      this.redraw();
+    }).observe(box);
     room.on("objects frame status project sequence", () => this.redraw());
     room.on("selection", () => {
       this.reveal();

@@ -73,8 +73,12 @@ function sequences(room) {
       el("option", { value: sequence.index, text: sequence.name })));
     if (room.sequence) select.value = String(room.sequence.index);
     byId("mode").textContent = room.project.mode;
-    byId("look-title").textContent = room.project.mode === "review" ? "Errors" : "Worth a look";
-    byId("truth-label").hidden = room.project.mode !== "review";
+  });
+  room.on("suggestions sequence status", () => {
+    const { againstTruth, errors } = room;
+    byId("look-title").textContent = againstTruth ? `Errors ${errors.length}` : "Worth a look";
+    byId("truth-label").hidden = !againstTruth;
+    byId("truth").checked = room.showTruth;
   });
   room.on("sequence", () => {
     select.value = String(room.sequence.index);

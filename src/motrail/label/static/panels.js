@@ -6,6 +6,9 @@ import { set } from "./edits.js";
 import { boxAt } from "./model.js";
 import { lifetime } from "./room.js";
 
+/** Rows of the list of places at most; N goes through all of them. */
+const SHOWN = 300;
+
 /** @typedef {import("./room.js").Room} Room */
 /** @typedef {import("./model.js").LabelObject} LabelObject */
 
@@ -44,8 +47,8 @@ export function classPanel(room, box) {
  */
 export function suggestionPanel(room, box, suggestions) {
   room.on("suggestions sequence", () => {
-    const places = room.project.mode === "review" ? room.errors : room.suggestions;
-    const rows = places.slice(0, 200).map((place, i) => el("button", {
+    const places = room.againstTruth ? room.errors : room.suggestions;
+    const rows = places.slice(0, SHOWN).map((place, i) => el("button", {
       type: "button", class: "suggestion", aria: { current: suggestions.at === i },
       onclick: () => {
         suggestions.at = i;
@@ -54,7 +57,11 @@ export function suggestionPanel(room, box, suggestions) {
     }, el("span", { class: "number", text: String(place.frame) }),
     el("span", { class: "what", text: place.reason ?? `${place.kind}: ${place.message}` })));
     if (rows.length === 0) {
-      rows.push(el("p", { class: "none", text: "N looks for frames and tracks worth a look." }));
+      const text = room.againstTruth ? "No error is left." :
+        "N looks for frames and tracks worth a look.";
+      rows.push(el("p", { class: "none", text }));
+    } else if (places.length > SHOWN) {
+      rows.push(el("p", { class: "none", text: `… and ${places.length - SHOWN} more` }));
     }
     box.replaceChildren(...rows);
   });

@@ -43,6 +43,10 @@ export class Room extends EventTarget {
     this.suggestions = [];
     /** @type {any[]} */
     this.errors = [];
+    this.errorsOf = "";
+    this.showTruth = false;
+    /** @type {number[]} true objects of the error that is looked at */
+    this.truthMarked = [];
     this.frameTrouble = "";
     this.filters = { text: "", show: "all", minLength: 1, minScore: 0 };
   }
@@ -109,7 +113,8 @@ export class Room extends EventTarget {
         if (this.frame < first || this.frame > last) this.goTo(first);
       },
     });
-    Object.assign(this, { sequence, doc, sync, selection: [], range: null, suggestions: [] });
+    Object.assign(this, { sequence, doc, sync, selection: [], range: null, suggestions: [],
+      errors: [], truthMarked: [] });
     this.hidden = new Set();
     this.frames = new Frames(
       sequence,
@@ -125,10 +130,21 @@ export class Room extends EventTarget {
   }
 
   async readErrors() {
-    this.errors = [];
-    if (this.project.mode !== "review") return;
-    this.errors = await get(`/api/sequences/${this.sequence.index}/errors`).catch(() => []);
+    const { sequence, sync } = this;
+    if (this.project.mode !== "review") {
+      this.errors = [];
+      return;
+    }
+    this.errorsOf = `${sequence.index}@${sync?.revision}`;
+    const errors = await get(`/api/sequences/${sequence.index}/errors`).catch(() => []);
+    if (this.sequence !== sequence) return;
+    this.errors = errors;
     this.emit("suggestions");
+  }
+
+  /** Whether the list beside the picture holds errors rather than suggestions. */
+  get againstTruth() {
+    return Boolean(this.sync?.truth?.length);
   }
 
   /** @param {string} message */

@@ -5,6 +5,7 @@ import { fit, HANDLES, panned, reveal, toPicture, zoomed } from "./view.js";
 
 /** @typedef {import("./model.js").Box} Box */
 /** @typedef {import("./model.js").LabelObject} LabelObject */
+/** @typedef {{box: Box, text: string, colour: string, bold: boolean, below?: boolean}} Tag */
 
 const HANDLE = 4;
 const GRIP = 9;
@@ -29,7 +30,7 @@ export class Stage {
     this.waiting = false;
     this.shown = /** @type {import("./frames.js").Picture|null} */ (null);
     new ResizeObserver(() => this.resize()).observe(canvas);
-    room.on("frame objects selection picture view status live", () => this.redraw());
+    room.on("frame objects selection picture view status live suggestions", () => this.redraw());
     room.on("sequence", () => this.reset());
     room.on("zoomIn", () => this.zoom(1.25));
     room.on("zoomOut", () => this.zoom(0.8));
@@ -176,9 +177,9 @@ export class Stage {
     this.drawPicture();
     c.font = "600 11px system-ui, sans-serif";
     c.textBaseline = "middle";
-    /** @type {{box: Box, text: string, colour: string, bold: boolean}[]} */
+    /** @type {Tag[]} */
     const tags = [];
-    this.drawTruth();
+    this.drawTruth(tags);
     for (const { object, box } of room.boxes) {
       const shown = this.draft?.id === object.id ? { ...box, ...this.draft.box } : box;
       this.drawBox(object, shown, tags);
@@ -243,7 +244,7 @@ export class Stage {
   /**
    * @param {LabelObject} object
    * @param {import("./model.js").Shown} box
-   * @param {{box: Box, text: string, colour: string, bold: boolean}[]} tags
+   * @param {Tag[]} tags
    */
   drawBox(object, box, tags) {
     const { room, context: c } = this;
@@ -290,14 +291,15 @@ export class Stage {
     }
   }
 
-  /** @param {{box: Box, text: string, colour: string, bold: boolean}} tag */
-  drawTag({ box, text, colour, bold }) {
+  /** @param {Tag} tag */
+  drawTag({ box, text, colour, bold, below }) {
     const { context: c, view } = this;
     const shown = text.length > 32 ? `${text.slice(0, 31)}…` : text;
     const width = c.measureText(shown).width + 8;
     const x = view.left + box.x * view.scale - 1;
     const above = view.top + box.y * view.scale - 16;
-    const y = above < 0 ? view.top + box.y * view.scale + 1 : above;
+    const under = view.top + (box.y + box.h) * view.scale + 2;
+    const y = below ? under : above < 0 ? view.top + box.y * view.scale + 1 : above;
     c.globalAlpha = bold ? 1 : 0.88;
     c.fillStyle = colour;
     c.fillRect(x, y, width, 15);
@@ -324,12 +326,19 @@ export class Stage {
     }
   }
 
-  drawTruth() {
+  /** @param {Tag[]} tags theirs stand below the boxes, those of the tracks above */
+  drawTruth(tags) {
     const { truth } = this.room.sync ?? {};
     if (!truth || !this.room.showTruth) return;
     for (const object of truth) {
       const box = boxAt(object.points, this.room.frame);
-      if (box) this.outline(box, "#ffffff", 1, [1, 3]);
+      if (!box || object.ignore) continue;
+      const marked = this.room.truthMarked.includes(object.id);
+      this.outline(box, "#ffffff", marked ? 2.5 : 1, marked ? [6, 3] : [1, 3]);
+      const text = marked ? `true #${object.id} ${object.class}` : `true #${object.id}`;
+      if (marked || box.w * this.view.scale >= 34) {
+        tags.push({ box, text, colour: "#ffffff", bold: marked, below: true });
+      }
     }
   }
 }

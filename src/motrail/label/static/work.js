@@ -6,6 +6,7 @@ import { boxAt } from "./model.js";
 /** @typedef {import("./room.js").Room} Room */
 
 const LOOK = 120;
+const MEND = 400;
 
 const SAYS = {
   propagate: "Propagating", prelabel: "Pre-labelling", save: "Writing the dataset",
@@ -148,9 +149,11 @@ export class Work {
     const { room } = this;
     room.goTo(room.frame);
     if (state.state === "failed") room.say(state.message || "The work failed.", "error");
-    else if (kind === "save") room.say(`Dataset written: ${room.project.dataset}`);
+    else if (kind === "save" && state.state === "done") {
+      room.say([`Dataset written: ${room.project.dataset}`, ...state.result.notes].join(". "));
+    } else if (kind === "save") room.say("Stopped; the dataset is as it was.");
     else if (state.state === "stopped") room.say(`Stopped; what was done so far is kept.`);
-    else room.say(state.message || `${SAYS[kind] ?? kind}: done.`);
+    else room.say([`${SAYS[kind] ?? kind}: done.`, ...(state.result?.notes ?? [])].join(" "));
   }
 
   async stop() {
@@ -176,6 +179,25 @@ export class Suggestions {
       this.at = -1;
       this.asked = "";
     });
+    room.on("status", () => this.mended());
+  }
+
+  /** In a review, an error that was mended leaves the list once the edit is stored. */
+  mended() {
+    const { room } = this;
+    const { sync } = room;
+    if (!room.againstTruth || !sync || sync.waiting > 0 || room.work) return;
+    if (room.errorsOf === `${room.sequence.index}@${sync.revision}`) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(async () => {
+      const looked = room.errors[this.at];
+      await room.readErrors();
+      // The place in the list stays: of the error itself, else the one before the next.
+      const again = looked ? room.errors.findIndex((error) => error.kind === looked.kind &&
+        error.frame === looked.frame && error.message === looked.message) : -1;
+      this.at = again >= 0 ? again : Math.min(this.at, room.errors.length) - 1;
+      room.emit("suggestions");
+    }, MEND);
   }
 
   /** Asks the server when labels changed since. */
@@ -199,8 +221,9 @@ export class Suggestions {
   /** @param {1|-1} direction */
   async step(direction) {
     const { room } = this;
-    if (room.project.mode === "review" && room.errors.length > 0) {
-      this.go(room.errors, direction);
+    if (room.againstTruth) {
+      if (room.errors.length > 0) this.go(room.errors, direction);
+      else room.say("No error is left.");
       return;
     }
     await this.refresh();
@@ -213,14 +236,20 @@ export class Suggestions {
    * @param {1|-1} direction
    */
   go(places, direction) {
-    this.at = (this.at + direction + places.length) % places.length;
+    const from = direction < 0 && this.at < 0 ? 0 : this.at;
+    this.at = (from + direction + places.length) % places.length;
     this.show(places[this.at]);
   }
 
-  /** @param {{frame: number, objects: number[], reason?: string, message?: string}} place */
+  /** @param {{frame: number, objects: number[], truth?: number[], reason?: string,
+   *   message?: string}} place */
   show(place) {
     const { room } = this;
     room.goTo(place.frame);
+    if (place.truth) {
+      room.showTruth = true;
+      room.truthMarked = place.truth;
+    }
     room.select(place.objects ?? []);
     room.emit("reveal");
     room.emit("suggestions");
