@@ -56,6 +56,7 @@ proof: $(VENV)/ready-bench  ## Run the checks at full size and print a table
 	@$(BIN)/python bench/batch.py
 	@$(BIN)/python bench/serve.py
 	@$(BIN)/python bench/remote.py
+	@$(BIN)/python bench/label.py
 
 figures: $(VENV)/ready-dev  ## Make the table of docs/figures.md anew
 	@$(BIN)/python bench/figures.py
@@ -80,6 +81,8 @@ bench: $(VENV)/ready-bench  ## Measure speed and memory, as ratios
 	@$(BIN)/python bench/batch.py
 	@$(BIN)/python bench/serve.py
 	@$(BIN)/python bench/remote.py
+	@$(BIN)/python bench/scenes.py
+	@$(BIN)/python bench/label.py
 
 images: $(VENV)/ready-dev  ## Build the containers without Docker and run them (needs root, debootstrap and buildah)
 	@$(BIN)/python containers/images.py

@@ -80,8 +80,13 @@ def make_clip(settings: SceneSettings) -> Clip:
     return Clip(collector.labels(), found, pictures, CameraFile(collector.camera(), "truth"))
 
 
-def _seen(boxes: NDArray[np.float64], seen: NDArray[np.float64], classes: NDArray[np.int64], settings: SceneSettings,
-          rng: np.random.Generator) -> Detections:  # fmt: skip
+def _seen(
+    boxes: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    settings: SceneSettings,
+    rng: np.random.Generator,
+) -> Detections:
     size = np.tile(boxes[:, 2:], 2)
     corners = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
     corners = corners + rng.normal(0, _TREMBLE, corners.shape) * size

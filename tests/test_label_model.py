@@ -131,10 +131,15 @@ def test_merge_leaves_a_gap_where_neither_is() -> None:
     assert lefts(merged) == {1: 0, 2: 1, 3: 2, 10: 50, 11: 55, 12: 60}
 
 
-def test_merge_of_what_overlaps_takes_the_other_one() -> None:
-    merged = edits.merge(LINE, points_of([box(5, 100), box(7, 100)]))
-    expected = {n: n - 1.0 for n in range(1, 22)} | dict.fromkeys((5, 6, 7), 100.0)
-    assert lefts(merged) == expected
+def test_merge_of_what_overlaps_keeps_the_first_one() -> None:
+    other = points_of([box(5, 100), box(7, 100), box(30, 100)])
+    expected = {n: n - 1.0 for n in range(1, 22)} | dict.fromkeys(range(22, 31), 100.0)
+    assert lefts(edits.merge(LINE, other)) == expected
+    gone = points_of([box(1, 0, HAND | GAP), box(11, 10)])
+    assert lefts(edits.merge(gone, other)) == (
+        {1: 0, 5: 100, 6: 100, 7: 100, 8: 100, 9: 100, 10: 100, 11: 10}
+        | dict.fromkeys(range(12, 31), 100)
+    )
     assert edits.merge(LINE, points_of([])) is LINE
 
 

@@ -190,6 +190,7 @@ def test_a_reload_and_a_killed_server_lose_nothing(desk: Desk, server: Server) -
     desk.expect_no_faults()
 
 
+@pytest.mark.proof
 def test_edits_survive_server_and_page(desk: Desk, server: Server) -> None:
     draw_two(desk)
     desk.stored()
@@ -296,7 +297,7 @@ def test_edits_of_identity_say_what_each_frame_shows(modules: Desk) -> None:
     found = modules.page.evaluate(EDITED, [cases, 17, 25])
     late = (np.arange(61) >= 17)[:, None]
     inside = late & (np.arange(61) <= 25)[:, None]
-    for before, after in found:
+    for (one, two), (before, after) in zip(cases, found, strict=True):
         a, b = map(boxes, before)
         none = np.full_like(a, np.nan)
         expect_boxes(after["swap"][0], np.where(late, b, a))
@@ -305,6 +306,8 @@ def test_edits_of_identity_say_what_each_frame_shows(modules: Desk) -> None:
         expect_boxes(after["split"][1], np.where(late, a, none))
         expect_boxes(after["delete"][0], np.where(inside, none, a))
         expect_boxes(after["merge"][0], np.where(np.isnan(a), b, a))
+        merged = boxes_of(edits.merge(points_of(one), points_of(two)))
+        assert merged.frames.tolist() == [n for n, row in enumerate(after["merge"][0]) if row]
         expect_boxes(after["leave"][0][:18], a[:18])
         expect_boxes(after["occlude"][0], a)
 

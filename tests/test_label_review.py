@@ -10,7 +10,12 @@ import pytest
 from browser import SIZE, Desk, Server, chromium
 from commands import Call, caller
 from labelled import write_clip
+from motrail.config import TrackerSettings
 from motrail.dataset.folder import open_dataset
+from motrail.evaluate.protocol import Protocol
+from motrail.evaluate.run import read_truth
+from motrail.evaluate.tracked import as_labels, track_detections
+from motrail.formats.mot.detections import read_detections
 from motrail.label.model import boxes_of
 from motrail.label.project import open_project
 from motrail.label.review import TOLERANCE, Against, Review, objects_from, open_review, read_tracks
@@ -125,6 +130,32 @@ def test_without_truth_there_are_tracks_alone(scene: Path, tmp_path: Path) -> No
     again = open_project([], tmp_path / "set")  # as a project of `motrail label`, too
     assert sorted(again.objects(0)) == [5, 6, 7, 8]
     again.close()
+
+
+def test_errors_have_their_causes_where_there_are_detections(scene: Path, tmp_path: Path) -> None:
+    """The detector did not see car 2 in frames 11 to 13; the tracker found it again."""
+    seen = [line(f, -1, f, 4, 0.9, 1, -1) for f in range(1, FRAMES + 1)]
+    seen += [line(f, -1, 70, 40, 0.9, 1, -1) for f in range(1, FRAMES + 1) if not 11 <= f <= 13]
+    detections = tmp_path / "detections"
+    detections.mkdir()
+    (detections / "street.txt").write_text("".join(seen))
+    (detections / "labels.txt").write_text("car\n")
+    (truth,) = read_truth(scene / "truth")
+    (file,) = read_detections(detections)
+    settings = TrackerSettings()
+    made = as_labels(truth, file, track_detections(truth, file, settings))
+    rows = zip(made.frames.tolist(), made.ids.tolist(), made.boxes_xywh.tolist(), strict=True)
+    tracks = tmp_path / "street.txt"
+    tracks.write_text(
+        "".join(f"{f},{i},{','.join(map(str, box))},0.9,1,-1\n" for f, i, box in rows)
+    )
+    (tmp_path / "labels.txt").write_text("car\n")
+    store = open_review(tracks, [scene / "street.mp4"], tmp_path / "mended")
+    found = Review(store, tracks, Against(scene / "truth", Protocol(), detections, settings))
+    assert [error["message"] for error in found.errors(0)] == [
+        "car 2: track 2 is away for 3 frames – the detector did not find the object"
+    ]
+    store.close()
 
 
 @pytest.fixture

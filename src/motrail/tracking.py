@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from motrail.types import Detections, Frame, Tracks
     from motrail.video.source import Source
 
+
 @dataclass
 class Summary:
     """What a run did.

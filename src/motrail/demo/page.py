@@ -129,9 +129,7 @@ def _shown(folder: Path, name: str) -> Iterator[Block]:
     elif name == "evaluate":
         yield Links([("The evaluation, with every error and its cause", "evaluation.html")])
     elif name == "analyze":
-        yield Links(
-            [("Paths, speeds, distances, the pitch from above", "analysis/report.html")]
-        )
+        yield Links([("Paths, speeds, distances, the pitch from above", "analysis/report.html")])
     elif name == "serve":
         yield Text("The answer to one frame: left, top, right and bottom of every player.")
         yield Code((folder / "answer.txt").read_text(encoding="utf-8").strip())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from motrail.label.follow import Follower
+from motrail.label.geometry import row_iou
 from motrail.label.model import GAP, HAND
 from motrail.label.propagate import Reel, carry, scale_for
 
@@ -28,11 +29,19 @@ if TYPE_CHECKING:
 
     Read = Callable[[int, int], Iterable[Frame]]
 
-_CHUNK = 48
-"""Frames that are held at a time where they are read backward."""
 _AGREE = 0.6
-_ARRIVED = 0.5
-_FAR = 0.35
+"""IoU from which on both passes are on the same object."""
+_ROUGH, _TURNED, _STRAIGHT = 2.0, 0.3, 1.2
+"""What a change of speed by the object's size, changing ways, and a straight line cost, where
+missing the next keyframe costs 1."""
+_DRIFT = 0.5
+"""Of 1 − IoU with the next keyframe, what counts as drift rather than as loss."""
+_SHORT = 12
+"""Frames from one keyframe to the next at which line and pictures count the same."""
+_FARTHEST = 0.35
+"""Of the size of an object, how far from its path a side is believed to be."""
+_ROUGHER = 0.15
+"""How much rougher, in sizes, a path may become by its sides."""
 
 
 class _Stretch(NamedTuple):
@@ -60,8 +69,8 @@ def between(
     """Fill in the frames between the points that a person set.
 
     Args:
-        read: Gives the frames from one number to another one, both included, in order; called
-            several times.
+        read: Gives the frames from one number to another one, both included, backwards where the
+            second is the smaller; called three times.
         points: Of each object, by its id; see `motrail.label.model.Points`. Only those with the
             flag `HAND` count; between two of them the first of which has the flag `GAP` nothing is
             filled in.
@@ -78,6 +87,9 @@ def between(
     work = _Work(read, stretches, others or {}, progress or (lambda _done, _total: None))
     paths = work.blended()
     work.refine(paths)
+    paths = [
+        _steadied(path, stretch.straight()) for path, stretch in zip(paths, stretches, strict=True)
+    ]
     found: dict[int, list[NDArray[np.float64]]] = {}
     for stretch, path in zip(stretches, paths, strict=True):
         frames = np.arange(stretch.first, stretch.last + 1)[1:-1, None]
@@ -130,16 +142,15 @@ class _Work:
         ]
 
     def _forward(self) -> Iterator[Frame]:
-        for frame in self._read(self._first, self._last):
-            self._step()
-            yield frame
+        return self._frames(self._first, self._last)
 
     def _backward(self) -> Iterator[Frame]:
-        for end in range(self._last, self._first - 1, -_CHUNK):
-            frames = list(self._read(max(end - _CHUNK + 1, self._first), end))
-            while frames:
-                self._step()
-                yield frames.pop()
+        return self._frames(self._last, self._first)
+
+    def _frames(self, first: int, last: int) -> Iterator[Frame]:
+        for frame in self._read(first, last):
+            self._step()
+            yield frame
 
     def _pass(
         self,
@@ -154,7 +165,7 @@ class _Work:
             {},
             others=self._others,
             anchors=anchors,
-            about={frame: rows.values() for frame, rows in about.items()},
+            course=about,
             follower=self._follower,
         ):
             found.update(((frame, n), box) for n, box in boxes.items() if box is not None)
@@ -166,21 +177,21 @@ class _Work:
         about = _by_frame(self._stretches, paths)
         rows = [_Sides(stretch, path) for stretch, path in zip(self._stretches, paths, strict=True)]
         anchors = _anchors(self._stretches, 1)
-        reel = Reel(self._forward(), scale_for({}, anchors), self._others,
-                    {frame: boxes.values() for frame, boxes in about.items()})  # fmt: skip
+        reel = Reel(
+            self._forward(),
+            scale_for({}, anchors),
+            self._others,
+            {frame: boxes.values() for frame, boxes in about.items()},
+        )
         while (view := reel.advance()) is not None:
             here = about.get(view.number, {})
             numbers = sorted(here)
             boxes = reel.inner(here[number] for number in numbers)
-            others, stills = reel.others(view), reel.stills()
+            sight = reel.sight(view)
             snapped = {}
             for row, number in enumerate(numbers):
-                around = self._follower.standing(
-                    np.delete(boxes, row, 0), numbers[:row] + numbers[row + 1 :], others
-                )
-                found = self._follower.snap(
-                    number, view, reel.worlds[1], stills, boxes[row], around
-                )
+                around = self._follower.standing(sight, numbers, boxes, row)
+                found = self._follower.snap(number, sight, boxes[row], around)
                 if found is not None and found.filled != 0 and found.seen.any():
                     snapped[number] = np.array(reel.given(found.box_xyxy)), found.seen
             for sides in rows:
@@ -207,6 +218,7 @@ class _Sides:
             return
         box, seen = snapped[stretch.number]
         error = _edges(box) - _edges(self._path[frame - stretch.first])
+        seen = seen & (np.abs(error) <= _FARTHEST * np.tile(box[2:], 2))
         self._error[frame - stretch.first, seen] = error[seen]
 
     def apply(self) -> None:
@@ -217,7 +229,9 @@ class _Sides:
             known = ~np.isnan(self._error[:, side])
             edges[:, side] += np.interp(frames, frames[known], self._error[known, side])
         edges[:, 2:] = np.maximum(edges[:, 2:] - edges[:, :2], 1)
-        self._path[:] = edges
+        line = self._stretch.straight()
+        if _rough(edges, line) <= _rough(self._path, line) + _ROUGHER:
+            self._path[:] = edges
 
 
 def _edges(box_xywh: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -255,29 +269,65 @@ def _blend(
     forward: Mapping[tuple[int, int], Box],
     backward: Mapping[tuple[int, int], Box],
 ) -> NDArray[np.float64]:
-    frames = range(stretch.first, stretch.last + 1)
-    ways = []
-    for found, own, other in ((forward, 0, -1), (backward, -1, 0)):
-        path = np.array([found.get((f, stretch.number), (np.nan,) * 4) for f in frames])
-        path[own] = line[own]
-        arrived = float(_iou(path[[other]], line[[other]])[0])
-        path[other] = line[other]
-        ways.append((path, arrived))
-    (ahead, hit), (back, back_hit) = ways
+    """One path of both, shape (last - first + 1, 4)."""
+    ahead, missed = _path(stretch, line, forward, (0, -1))
+    back, missed_back = _path(stretch, line, backward, (-1, 0))
     share = np.linspace(0, 1, len(line))[:, None]
-    agree = _iou(ahead, back) >= _AGREE
+    overlap = row_iou(ahead, back)
+    agree = overlap >= _AGREE
     blended = np.where(agree[:, None], ahead * (1 - share) + back * share, line)
-    for path, this, that in ((ahead, hit, back_hit), (back, back_hit, hit)):
-        use = ~agree & ~np.isnan(path[:, 0])
-        if this >= _ARRIVED and this > that:
-            blended[use] = path[use]
-    return np.asarray(blended)
+    if agree.all():
+        return blended
+    # Where they disagree: one of them, one up to where they meet and then the other, or the line.
+    ways = [
+        (_ROUGH * _rough(ahead, line) + missed, ahead),
+        (_ROUGH * _rough(back, line) + missed_back, back),
+        (_STRAIGHT, line),
+    ]
+    if agree[1:-1].any():
+        meeting = int(np.where(agree, overlap, 0)[1:-1].argmax()) + 1
+        turned = np.where((np.arange(len(line)) <= meeting)[:, None], ahead, back)
+        turned = np.where(agree[:, None], blended, turned)
+        ways.append((_ROUGH * _rough(turned, line) + _TURNED, turned))
+    best = min(ways, key=lambda way: way[0])[1]
+    use = ~agree & ~np.isnan(best).any(axis=1)
+    return np.asarray(np.where(use[:, None], best, blended))
 
 
-def _iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IoU of boxes row by row, left, top, width, height; 0 where there is none."""
-    low = np.maximum(one[:, :2], other[:, :2])
-    high = np.minimum(one[:, :2] + one[:, 2:], other[:, :2] + other[:, 2:])
-    shared = (high - low).clip(0).prod(axis=1)
-    union = one[:, 2:].prod(axis=1) + other[:, 2:].prod(axis=1) - shared
-    return np.asarray(np.nan_to_num(shared / np.maximum(union, 1e-9)))
+def _path(
+    stretch: _Stretch,
+    line: NDArray[np.float64],
+    found: Mapping[tuple[int, int], Box],
+    ends: tuple[int, int],
+) -> tuple[NDArray[np.float64], float]:
+    """Where an object was carried to in each frame, and by how much it missed the next keyframe."""
+    frames = range(stretch.first, stretch.last + 1)
+    path = np.array([found.get((f, stretch.number), (np.nan,) * 4) for f in frames])
+    start, arrival = ends
+    missed = 1 - float(row_iou(path[[arrival]], line[[arrival]])[0])
+    path[start] = line[start]
+    if missed < _DRIFT:
+        # It drifted there frame by frame.
+        share = np.abs(np.arange(len(line)) - (start % len(line)))[:, None] / (len(line) - 1)
+        path += share * (line[arrival] - path[arrival])
+    path[arrival] = line[arrival]
+    return path, missed
+
+
+def _steadied(path: NDArray[np.float64], line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A path drawn to the straight line where that is short and hardly differs.
+
+    In a few frames nothing happens that a person's own two boxes do not tell better.
+    """
+    near = ((row_iou(path, line) - 0.6) / 0.25).clip(0, 1)
+    share = (near * np.clip(1.5 - (len(line) - 1) / _SHORT, 0, 1))[:, None]
+    return np.asarray(path * (1 - share) + line * share)
+
+
+def _rough(path: NDArray[np.float64], line: NDArray[np.float64]) -> float:
+    """The largest change of speed on a path, in sizes of the object; infinite where it ends."""
+    if np.isnan(path).any():
+        return np.inf
+    centres = path[:, :2] + path[:, 2:] / 2
+    turns = np.hypot(*(centres[2:] - 2 * centres[1:-1] + centres[:-2]).T)
+    return float(turns.max(initial=0) / np.sqrt(np.median(line[:, 2] * line[:, 3])))

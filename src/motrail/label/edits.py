@@ -22,6 +22,7 @@ from motrail.label.model import (
     point_at,
     points_of,
     rows_of,
+    spans_of,
 )
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from motrail.boxes import iou_xyxy
+from motrail.label.geometry import away, cover
 from motrail.label.looks import Looks, alike, colours
 from motrail.label.motion import box_flow
 from motrail.label.silhouette import MODES, Outline, Standing, outline
-from motrail.track.motion import Motion
 from motrail.track.kalman import POSITION, BoxFilter, Noise, cxcywh_to_ltrb, ltrb_to_cxcywh
+from motrail.track.motion import Motion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motrail.label.motion import View
-    from motrail.label.silhouette import Mode, Still
+    from motrail.label.silhouette import Mode, Sight
 
 _FILTER = BoxFilter(
     process=Noise(1 / 40),
@@ -42,6 +43,10 @@ _FILLED = 0.45
 """Of what is usually seen in front of the empty place; with less the object is hidden."""
 _SIMILAR = 0.55
 _FOUND = 0.75
+_BACK_TO = 0.08
+"""Share of the way back to its course that an object goes in a frame."""
+_ASTRAY = 0.9
+"""Heights from its course beyond which an object is not believed to be."""
 _MOST_BIASES = 60
 _SAME = 0.8
 """IoU from which on two boxes are on the same object."""
@@ -80,20 +85,14 @@ class Follower:
 
     def place(
         self,
-        view: View,
-        to_world: NDArray[np.float64],
-        stills: Sequence[Still],
+        sight: Sight,
         boxes: Mapping[int, NDArray[np.float64]],
-        others: NDArray[np.float64],
     ) -> None:
         """Set objects, new ones or known ones, to boxes in the picture that are right.
 
         Args:
-            view: The picture.
-            to_world: From its pixels to those of the first, shape (3, 3).
-            stills: Pictures of the same place.
+            sight: The picture.
             boxes: Left, top, right, bottom by id.
-            others: Boxes of what is not followed, shape (n, 4).
         """
         kept = [row for row, number in enumerate(self._ids) if number not in boxes]
         speed = {n: self._state[:, :, row] for row, n in enumerate(self._ids)}
@@ -108,27 +107,25 @@ class Follower:
         self._state, self._boxes = np.concatenate(states, axis=2), np.concatenate(rows)
         for row, number in enumerate(self._ids):
             if number in boxes:
-                around = self.standing(np.delete(self._boxes, row, 0), self._ids[:row] + self._ids[row + 1 :], others)
-                self._judge(number, view, to_world, stills, self._boxes[row], around)
+                around = self.standing(sight, self._ids, self._boxes, row)
+                self._judge(number, sight, self._boxes[row], around)
 
     def _judge(
         self,
         number: int,
-        view: View,
-        to_world: NDArray[np.float64],
-        stills: Sequence[Still],
+        sight: Sight,
         box: NDArray[np.float64],
         around: Sequence[Standing],
     ) -> None:
         """See how well the outline of an object tells the box that was drawn."""
         known = self._objects.get(number)
-        thing = _Object(Looks(view.image, view.grey, box))
+        thing = _Object(Looks(sight.view.image, sight.view.grey, box))
         if known is not None:
             thing.fits, thing.filled = known.fits, known.filled
             thing.colours = known.colours
         self._objects[number] = thing
         for mode in MODES:
-            found = outline(view.image, to_world, stills, Standing(box, thing.colours), around, mode)
+            found = outline(sight, Standing(box, thing.colours), around, mode)
             if mode == MODES[0] and found.colours is not None and found.colours.sum() > 30:
                 thing.colours = found.colours + (0 if thing.colours is None else thing.colours)
             if found.seen.sum() < 2:
@@ -143,14 +140,15 @@ class Follower:
             thing.filled.setdefault(mode, []).append(found.filled)
 
     def standing(
-        self, boxes: NDArray[np.float64], numbers: Sequence[int], others: NDArray[np.float64]
+        self, sight: Sight, numbers: Sequence[int], boxes: NDArray[np.float64], row: int
     ) -> list[Standing]:
-        """Objects where they are, and others that are not followed."""
+        """All objects but that of a row where they are, and others that are not followed."""
         known = [
-            Standing(box, self._objects[number].colours if number in self._objects else None)
-            for box, number in zip(boxes, numbers, strict=True)
+            Standing(boxes[at], self._objects[number].colours if number in self._objects else None)
+            for at, number in enumerate(numbers)
+            if at != row
         ]
-        return known + [Standing(box) for box in others]
+        return known + [Standing(box) for box in sight.others_xyxy]
 
     def _bias(self, mode: Mode) -> NDArray[np.float64]:
         """How far the sides of the boxes drawn by hand are outside of the outlines."""
@@ -184,42 +182,56 @@ class Follower:
     def step(
         self,
         before: View,
-        view: View,
-        worlds: tuple[NDArray[np.float64], NDArray[np.float64]],
-        stills: Sequence[Still],
-        others: NDArray[np.float64],
+        sight: Sight,
+        camera: NDArray[np.float64],
+        course: tuple[Mapping[int, NDArray[np.float64]], Mapping[int, NDArray[np.float64]]],
     ) -> list[int]:
         """Carry the objects to the next picture.
 
         Args:
             before: The picture they are in.
-            view: The next one.
-            worlds: From the pixels of either to those of the first, shape (3, 3).
-            stills: Pictures of the same place.
-            others: Boxes of what is not followed, in the next picture, shape (n, 4).
+            sight: The next one.
+            camera: From the pixels of that picture to those of the next, shape (3, 3).
+            course: About where objects are in either picture, by id, as far as is known.
 
         Returns:
             Those that are no longer there; they are not followed any more.
         """
         if not self._ids:
             return []
-        camera = np.linalg.inv(worlds[1]) @ worlds[0]
         expected = self._predict(camera)
-        fronts = [self._in_front(row, self._boxes, np.zeros((0, 4))) for row in range(len(self._ids))]
-        flow = box_flow(before, view, self._boxes, fronts, camera)
+        planned = self._plan(expected, course)
+        alone = np.zeros((0, 4))
+        fronts = [self._in_front(row, self._boxes, alone) for row in range(len(self._ids))]
+        flow = box_flow(before, sight.view, self._boxes, fronts, camera)
         guess = expected.copy()
         moved = flow.share >= _SHARE
         guess[moved] = self._boxes[moved] + np.tile(flow.shift[moved], 2)
         sure = np.zeros(len(self._ids))
         measured = guess.copy()
         for row in range(len(self._ids)):
-            scale = float(flow.scale[row]) if moved[row] else 1.0
-            measured[row], sure[row] = self._measure(
-                row, view, worlds[1], stills, guess, others,
-                bool(moved[row]), scale,
-            )
-        self._keep_apart(view, expected, measured, sure)
-        return self._settle(view, expected, measured, sure)
+            scale = float(flow.scale[row]) if moved[row] else None
+            measured[row], sure[row] = self._measure(row, sight, guess, scale)
+        astray = away(measured, planned) > _ASTRAY
+        measured[astray], sure[astray] = expected[astray], 0
+        self._keep_apart(sight.view, expected, measured, sure)
+        return self._settle(sight.view, expected, measured, sure)
+
+    def _plan(
+        self,
+        expected: NDArray[np.float64],
+        course: tuple[Mapping[int, NDArray[np.float64]], Mapping[int, NDArray[np.float64]]],
+    ) -> NDArray[np.float64]:
+        """Where the course says that objects are, NaN where it does not; moves what is expected."""
+        planned = np.full_like(expected, np.nan)
+        for row, number in enumerate(self._ids):
+            if number in course[0] and number in course[1]:
+                planned[row] = course[1][number]
+                along = self._boxes[row] + course[1][number] - course[0][number]
+                along += _BACK_TO * (planned[row] - along)
+                lost = self._objects[number].missed > 0
+                expected[row] += (1.0 if lost else 0.5) * (along - expected[row])
+        return planned
 
     def _predict(self, camera: NDArray[np.float64]) -> NDArray[np.float64]:
         _FILTER.predict(self._state)
@@ -232,36 +244,40 @@ class Follower:
     ) -> NDArray[np.float64]:
         """Boxes that overlap one and stand lower in the picture, which is nearer to the camera."""
         around = np.concatenate([np.delete(boxes, row, 0), others])
-        return around[(_cover(boxes[row], around) > 0) & (around[:, 3] > boxes[row, 3])]
+        return np.asarray(around[(cover(boxes[row], around) > 0) & (around[:, 3] > boxes[row, 3])])
 
     def _measure(
         self,
         row: int,
-        view: View,
-        to_world: NDArray[np.float64],
-        stills: Sequence[Still],
+        sight: Sight,
         guess: NDArray[np.float64],
-        others: NDArray[np.float64],
-        moved: bool,
-        scale: float,
+        scale: float | None,
     ) -> tuple[NDArray[np.float64], float]:
-        """Where an object is, and how sure that is: 0 where it was not seen."""
+        """Where an object is, and how sure that is: 0 where it was not seen.
+
+        Args:
+            row: Of the object.
+            sight: The picture.
+            guess: Where all are expected.
+            scale: How much it grew; None where its points were not found again.
+        """
         number, box = self._ids[row], guess[row]
         thing = self._objects[number]
-        around = self.standing(np.delete(guess, row, 0), self._ids[:row] + self._ids[row + 1 :], others)
-        front = self._in_front(row, guess, others)
-        covered = float(_cover(box, front).max(initial=0))
+        around = self.standing(sight, self._ids, guess, row)
+        front = self._in_front(row, guess, sight.others_xyxy)
+        covered = float(cover(box, front).max(initial=0))
         if covered > _COVERED:
             return box, 0.0
-        found = self.snap(number, view, to_world, stills, box, around, doubt=1.0 if moved else 2.0)
+        doubt = 2.0 if scale is None else 1.0
+        found = self.snap(number, sight, box, around, doubt=doubt)
         if found is not None:
             if found.filled == 0:
                 return box, 0.0
             if found.seen.any():
                 return found.box_xyxy, 1.0
-            return box, 0.5 if moved else 0.0
-        sighting = thing.looks.find(view.grey, box, 0.12 if moved else 0.3)
-        if not moved:
+            return box, 0.0 if scale is None else 0.5
+        sighting = thing.looks.find(sight.view.grey, box, 0.3 if scale is None else 0.12)
+        if scale is None:
             return (sighting.box_xyxy, 0.6) if sighting.likeness > _FOUND else (box, 0.0)
         centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * scale
         carried = np.concatenate([centre - half, centre + half])
@@ -272,9 +288,7 @@ class Follower:
     def snap(
         self,
         number: int,
-        view: View,
-        to_world: NDArray[np.float64],
-        stills: Sequence[Still],
+        sight: Sight,
         box: NDArray[np.float64],
         around: Sequence[Standing],
         *,
@@ -289,16 +303,12 @@ class Follower:
         mode = self._mode(thing)
         if mode is None:
             return None
-        found = outline(
-            view.image,
-            to_world,
-            stills,
-            Standing(box, thing.colours),
-            around,
-            mode,
-            bias=self._bias(mode),
-            doubt=doubt,
-        )
+        boxes = np.array([other.box_xyxy for other in around]).reshape(-1, 4)
+        front = boxes[boxes[:, 3] > box[3]]
+        if cover(box, front).max(initial=0) > _COVERED:
+            return Outline(box, np.zeros(4, np.bool_), 0.0)
+        own = Standing(box, thing.colours)
+        found = outline(sight, own, around, mode, bias=self._bias(mode), doubt=doubt)
         usual = float(np.median(thing.filled.get(mode, [0.45])))
         if 0 <= found.filled < _FILLED * usual:
             return Outline(box, np.zeros(4, np.bool_), 0.0)
@@ -330,13 +340,11 @@ class Follower:
         if gain[rows, columns].sum() > np.trace(gain) + 0.5:
             measured[crowd[rows]] = measured[crowd[columns]]
             sure[crowd[rows]] = sure[crowd[columns]]
-        overlap = iou_xyxy(measured, measured)
-        for one in crowd.tolist():
-            for other in crowd.tolist():
-                if one < other and overlap[one, other] > _SAME:
-                    wrong = min(one, other, key=lambda row: float(
-                        iou_xyxy(expected[[row]], measured[[row]])[0, 0]))
-                    measured[wrong], sure[wrong] = expected[wrong], 0.0
+        same = np.argwhere(np.triu(iou_xyxy(measured[crowd], measured[crowd]), 1) > _SAME)
+        for pair in crowd[same]:
+            fit = np.diag(iou_xyxy(expected[pair], measured[pair]))
+            wrong = pair[int(fit.argmin())]
+            measured[wrong], sure[wrong] = expected[wrong], 0.0
 
     def _settle(
         self,
@@ -360,16 +368,8 @@ class Follower:
             box = self._boxes[row]
             if sure[row] >= 0.8:
                 thing.looks.learn(view.image, view.grey, box)
-            inside = _cover(box, picture[None])[0]
+            inside = cover(box, picture[None])[0]
             if inside < _INSIDE or thing.missed > self.most_missed or (box[2:] - box[:2]).min() < 2:
                 gone.append(number)
         self.drop(gone)
         return gone
-
-
-def _cover(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of a box that each of others (n, 4) covers."""
-    extent = np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])
-    area = max(float((box[2] - box[0]) * (box[3] - box[1])), 1e-9)
-    covered: NDArray[np.float64] = extent.clip(0).prod(axis=1) / area
-    return covered

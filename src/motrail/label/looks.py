@@ -22,7 +22,8 @@ _SCALES = (1.0, 0.97, 1.03)
 _BETTER = 0.01
 _BINS = 8
 _LEARN = 0.1
-_SURE = 0.7
+_FLAT = 2.0
+"""Standard deviation in levels below which a picture shows nothing."""
 
 
 class Sighting(NamedTuple):
@@ -58,13 +59,16 @@ class Looks:
         """Look for the object around a box, up to `reach` times its size away."""
         template = np.rint(self._picture).clip(0, 255).astype(np.uint8)
         best = Sighting(box_xyxy, -1.0)
+        if template.std() < _FLAT:  # any place is like it
+            return best
         centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, (box_xyxy[2:] - box_xyxy[:2]) / 2
         for scale in _SCALES:
             box = np.concatenate([centre - half * scale, centre + half * scale])
             place = _small(grey, box, reach)
-            answer = cv2.matchTemplate(place, template, cv2.TM_CCOEFF_NORMED)
+            likenesses = cv2.matchTemplate(place, template, cv2.TM_CCOEFF_NORMED)
+            answer = np.asarray(likenesses, np.float32)
             _, likeness, _, (x, y) = cv2.minMaxLoc(answer)
-            if not np.isfinite(likeness) or likeness <= best.likeness + _BETTER:
+            if not likeness <= 1.001 or likeness <= best.likeness + _BETTER:
                 continue
             offset = np.array([_peak(answer, x, y, 1), _peak(answer, x, y, 0)])
             middle = (np.array(answer.shape[::-1]) - 1) / 2
@@ -91,7 +95,7 @@ def colours(image: NDArray[np.uint8], box_xyxy: NDArray[np.float64]) -> NDArray[
     codes = (level[..., 0] * 4 + level[..., 1]) * 4 + level[..., 2]
     halves = (np.arange(height) >= height // 2).astype(np.int64)[:, None] * 64
     counts = np.bincount((codes + halves).ravel(), minlength=128)
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum())
 
 
 def alike(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -70,10 +70,18 @@ def follow_points(
         return points, np.zeros(0, np.bool_)
     window: dict[str, object] = {"winSize": _WINDOW, "maxLevel": _LEVELS}
     there, found, _ = cv2.calcOpticalFlowPyrLK(
-        before.grey, after.grey, points[:, None], None, **window  # type: ignore[call-overload]
+        before.grey,
+        after.grey,
+        points[:, None],
+        None,
+        **window,  # type: ignore[call-overload]
     )
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(
-        after.grey, before.grey, there, None, **window  # type: ignore[call-overload]
+        after.grey,
+        before.grey,
+        there,
+        None,
+        **window,  # type: ignore[call-overload]
     )
     missed = np.abs(back[:, 0] - points).max(axis=1)
     good = (found[:, 0] == 1) & (found_back[:, 0] == 1) & (missed < _BACK)
@@ -92,8 +100,9 @@ def camera_motion(
     """
     still = np.eye(3)
     height, width = before.grey.shape
-    small = cv2.resize(before.grey, (max(width // 4, 16), max(height // 4, 16)),
-                       interpolation=cv2.INTER_AREA)  # fmt: skip
+    small = cv2.resize(
+        before.grey, (max(width // 4, 16), max(height // 4, 16)), interpolation=cv2.INTER_AREA
+    )
     free = np.full(small.shape, 255, np.uint8)
     for left, top, right, bottom in (boxes_xyxy / 4).clip(0).astype(int).tolist():
         free[max(top - 1, 0) : bottom + 2, max(left - 1, 0) : right + 2] = 0
@@ -137,7 +146,8 @@ def box_flow(
     count = len(boxes_xyxy)
     points = _grid(boxes_xyxy)
     height, width = before.grey.shape
-    usable = ((points > 2) & (points < np.array([width - 3, height - 3]))).all(axis=2)
+    inside = (points > 2) & (points < np.array([width - 3, height - 3]))
+    usable = np.asarray(inside.all(axis=2))
     for row, front in enumerate(hidden):
         for box in front:
             usable[row] &= ~((points[row] > box[:2]) & (points[row] < box[2:])).all(axis=1)

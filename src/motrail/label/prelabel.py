@@ -12,8 +12,8 @@ import numpy as np
 
 from motrail.config import Layer, environment_layer, resolve
 from motrail.label.model import GAP, LabelObject, thinned
-from motrail.pipeline import follow, one_opencv_thread
 from motrail.pipeline import detect as detect_in
+from motrail.pipeline import follow, one_opencv_thread
 from motrail.track.kept import KeptTracks
 from motrail.track.make import make_tracker
 

@@ -17,7 +17,7 @@ import numpy as np
 from motrail.errors import DataError, MissingExtraError
 from motrail.label.follow import Follower
 from motrail.label.motion import View, camera_motion
-from motrail.label.silhouette import Still
+from motrail.label.silhouette import Sight, Still
 
 try:
     import cv2
@@ -93,15 +93,17 @@ def carry(
     *,
     others: Mapping[int, Iterable[Box]],
     anchors: Mapping[int, Mapping[int, Box | None]],
-    about: Mapping[int, Iterable[Box]] | None = None,
+    course: Mapping[int, Mapping[int, Box]] | None = None,
     follower: Follower | None = None,
 ) -> Iterator[tuple[int, dict[int, Box | None]]]:
     """As `propagate`, but what is given out for an anchor is where the object was carried to.
 
-    The difference says how well the object was followed. `about` is where anything stands in later
-    frames, as far as is known: that is not the place behind the objects.
+    The difference says how well the object was followed. `course` is about where the objects are,
+    by frame and id, as far as is known: whoever is not seen goes on along it.
     """
-    reel = Reel(frames, scale_for(boxes, anchors), others, about or {})
+    course = course or {}
+    about = {number: rows.values() for number, rows in course.items()}
+    reel = Reel(frames, scale_for(boxes, anchors), others, about)
     follower = follower or Follower()
     before = reel.advance()
     if before is None:
@@ -109,9 +111,17 @@ def carry(
     start = {**boxes, **anchors.get(before.number, {})}
     reel.place(follower, before, start)
     left = max(anchors, default=0), min(anchors, default=0)
+    if not follower.boxes_xyxy and not anchors:
+        return
     while (view := reel.advance()) is not None:
         gone = follower.step(
-            before, view, (reel.worlds[0], reel.worlds[1]), reel.stills(), reel.others(view)
+            before,
+            reel.sight(view),
+            np.linalg.inv(reel.worlds[1]) @ reel.worlds[0],
+            (
+                reel.by_id(course.get(before.number, {})),
+                reel.by_id(course.get(view.number, {})),
+            ),
         )
         answer: dict[int, Box | None] = dict.fromkeys(sorted(gone))
         for number, box in sorted(follower.boxes_xyxy.items()):
@@ -207,19 +217,25 @@ class Reel:
         ]
         return [*self._behind, *later]
 
-    def place(
-        self, follower: Follower, view: View, boxes: Mapping[int, Box | None]
-    ) -> None:
+    def sight(self, view: View) -> Sight:
+        """The picture that is here, with what is known of it."""
+        return Sight(view, self.worlds[1], self.stills(), self.others(view))
+
+    def place(self, follower: Follower, view: View, boxes: Mapping[int, Box | None]) -> None:
         """Set objects of a follower to boxes in the pixels of the frames."""
-        inner = {n: self.inner([box])[0] for n, box in boxes.items() if box is not None}
+        inner = self.by_id(boxes)
         if inner:
-            follower.place(view, self.worlds[1], self.stills(), inner, self.others(view))
+            follower.place(self.sight(view), inner)
 
     def note(self, view: View, boxes_xyxy: NDArray[np.float64]) -> None:
         """Keep a picture of the place, now that it is known what stands in it."""
         if self._here % _EVERY == 0:
             boxes = np.concatenate([boxes_xyxy, self.others(view)])
             self._behind.append(Still(view.image, self.worlds[1], boxes))
+
+    def by_id(self, boxes: Mapping[int, Box | None]) -> dict[int, NDArray[np.float64]]:
+        """As `inner`, by id; without those that are None."""
+        return {n: self.inner([box])[0] for n, box in boxes.items() if box is not None}
 
     def inner(self, boxes: Iterable[Box]) -> NDArray[np.float64]:
         """Left, top, right, bottom of boxes in the pixels that are looked at, shape (n, 4)."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from motrail.errors import MissingExtraError
+from motrail.label.tints import alike, colour_codes, count_colours, likely, pixels
 
 try:
     import cv2
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from motrail.label.motion import View
+
 _TALL = 96.0
 """Pixels; larger boxes are looked at in a smaller copy."""
 _REACH, _LEAST_REACH = 0.14, 3.0
@@ -39,7 +42,8 @@ _BESIDE = 1.5
 _MUCH = 0.15
 """Share of a box that another one may cover without casting doubt on the sides there."""
 _DISTINCT, _MOST = 0.6, 0.6
-"""Likeness of colours below which objects can be told apart, in front of others that cover so much."""
+"""Likeness of colours below which objects can be told apart, and the share of one in front that
+another may cover."""
 _NEARNESS = 3.0
 """What nearness counts for beside colours."""
 _SMALL = 0.015
@@ -76,6 +80,22 @@ class Still(NamedTuple):
     image: NDArray[np.uint8]
     to_world: NDArray[np.float64]
     boxes_xyxy: NDArray[np.float64]
+
+
+class Sight(NamedTuple):
+    """A picture with what is known of it.
+
+    Attributes:
+        view: The picture.
+        to_world: From its pixels to those of the first picture, float64, shape (3, 3).
+        stills: Pictures of the same place.
+        others_xyxy: Boxes of what is not followed, float64, shape (n, 4).
+    """
+
+    view: View
+    to_world: NDArray[np.float64]
+    stills: Sequence[Still]
+    others_xyxy: NDArray[np.float64]
 
 
 class Standing(NamedTuple):
@@ -127,9 +147,7 @@ class _Patch(NamedTuple):
 
 
 def outline(
-    image: NDArray[np.uint8],
-    to_world: NDArray[np.float64],
-    stills: Sequence[Still],
+    sight: Sight,
     own: Standing,
     others: Sequence[Standing],
     mode: Mode,
@@ -140,9 +158,7 @@ def outline(
     """Look for the extent of an object near where it is expected.
 
     Args:
-        image: BGR, uint8, shape (height, width, 3).
-        to_world: From its pixels to those of the first picture, shape (3, 3).
-        stills: Pictures of the same place.
+        sight: The picture.
         own: Where the object is expected.
         others: Where others are; what is inside their boxes may be theirs.
         mode: What counts as different.
@@ -154,11 +170,12 @@ def outline(
     width, height = (box_xyxy[2:] - box_xyxy[:2]).tolist()
     reach = max(_REACH * min(height, 2 * width), _LEAST_REACH) * doubt
     patch = _around(box_xyxy, 1.7 * reach)
-    if patch is None or not stills:
+    if patch is None or not sight.stills:
         return nothing
-    empty, known = _empty_place(stills, patch, np.linalg.inv(to_world))
+    image, from_world = sight.view.image, np.asarray(np.linalg.inv(sight.to_world), np.float64)
+    empty, known = _empty_place(sight.stills, patch, from_world)
     here = patch.place(box_xyxy)
-    if known[_pixels(here)].mean() < _KNOWN:
+    if known[pixels(here)].mean() < _KNOWN:
         return nothing
     if not known.all():
         # What is never free is like the ground around it.
@@ -168,20 +185,20 @@ def outline(
     picture = _cut(image, patch.matrix(), patch.size)
     mask = _different(picture, empty, mode)
     near = [other for other in others if _overlap(other.box_xyxy, box_xyxy, 1.7 * reach) > 0]
-    codes = _codes(picture)
+    codes = colour_codes(picture)
     alone = mask.copy()
     for other in near:
-        alone[_pixels(patch.place(other.box_xyxy))] = False
-    colours = _count_colours(codes, alone, here)
+        alone[pixels(patch.place(other.box_xyxy))] = False
+    colours = count_colours(codes, alone, here)
     mine = mask & ~_theirs(codes, patch, own, near)
-    filled = float(mine[_pixels(here)].mean())
+    filled = float(mine[pixels(here)].mean())
     edges = np.array([image.shape[1], image.shape[0]] * 2)
     found, box = nothing, box_xyxy
     # Once more from where it was found: a limb may have been out of reach.
     for _ in range(2):
         within = np.zeros_like(mask)
         around = patch.place(box + np.array([-1, -1, 1, 1]) * reach)
-        within[_pixels(around)] = True
+        within[pixels(around)] = True
         theirs = _theirs(codes, patch, own._replace(box_xyxy=box), near)
         extent = _extent(mask & within & ~theirs, patch.place(box))
         if extent is None:
@@ -192,13 +209,6 @@ def outline(
         found = Outline(_joined(box, sides, seen), seen, filled)
         box = found.box_xyxy
     return found._replace(filled=filled, colours=colours)
-
-
-def alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """How alike counts of colours are, 0 to 1: the Bhattacharyya coefficient of all bands."""
-    first, second = one.sum(axis=0), other.sum(axis=0)
-    both = float(first.sum()) * float(second.sum())
-    return float(np.sqrt(first * second).sum() / np.sqrt(both)) if both > 0 else 1.0
 
 
 def _beside(own: Standing, others: Sequence[Standing], reach: float) -> NDArray[np.bool_]:
@@ -217,38 +227,6 @@ def _beside(own: Standing, others: Sequence[Standing], reach: float) -> NDArray[
         if not (told and in_front and share < _MOST):
             doubtful.append(other.box_xyxy)
     return _at_side(np.array(doubtful).reshape(-1, 4), own.box_xyxy, reach)
-
-
-def _codes(picture: NDArray[np.uint8]) -> NDArray[np.int64]:
-    level = (picture >> 5).astype(np.int64)
-    return np.asarray((level[..., 0] << 6) + (level[..., 1] << 3) + level[..., 2])
-
-
-def _bands(here: NDArray[np.float64], height: int) -> NDArray[np.int64]:
-    """The third of a box that each row of a patch is in, int64, shape (height,)."""
-    share = (np.arange(height) + 0.5 - here[1]) / max(float(here[3] - here[1]), 1)
-    return (share * 3).clip(0, 2).astype(np.int64)
-
-
-def _count_colours(
-    codes: NDArray[np.int64], mask: NDArray[np.bool_], here: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    inside = np.zeros_like(mask)
-    inside[_pixels(here)] = True
-    inside &= mask
-    rows = np.broadcast_to(_bands(here, len(codes))[:, None], codes.shape)[inside]
-    counts = np.bincount(rows * 512 + codes[inside], minlength=3 * 512)
-    return counts.reshape(3, 512).astype(np.float32)
-
-
-def _likely(
-    codes: NDArray[np.int64], colours: NDArray[np.float32], here: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Logarithm of how likely each pixel is of an object with such colours, float32, (h, w)."""
-    # Whatever the height, a third as much: arms and legs move.
-    table = colours + colours.sum(axis=0) / 3
-    table = np.log(table / np.maximum(table.sum(axis=1, keepdims=True), 1) + 0.003)
-    return np.asarray(table[_bands(here, len(codes))[:, None], codes], np.float32)
 
 
 def _joined(
@@ -279,11 +257,6 @@ def _cut(
     return np.asarray(found, np.uint8)
 
 
-def _pixels(box: NDArray[np.float64]) -> tuple[slice, slice]:
-    left, top, right, bottom = np.maximum(np.rint(box), 0).astype(int).tolist()
-    return slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1))
-
-
 def _empty_place(
     stills: Sequence[Still], patch: _Patch, from_world: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -296,9 +269,9 @@ def _empty_place(
         plane = _cut(still.image, motion, patch.size)
         hidden = np.ones((height, width), np.bool_)
         whole = np.array([[0.0, 0, still.image.shape[1], still.image.shape[0]]])
-        hidden[_pixels(_moved(motion, whole)[0])] = False
+        hidden[pixels(_moved(motion, whole)[0])] = False
         for box in _moved(motion, still.boxes_xyxy):
-            hidden[_pixels(box + (-1, -1, 1, 1))] = True
+            hidden[pixels(box + np.array([-1, -1, 1, 1]))] = True
         plane[hidden] = 255  # sorted behind all that is known
         count += ~hidden
         planes.append(plane)
@@ -316,7 +289,7 @@ def _moved(matrix: NDArray[np.float64], boxes_xyxy: NDArray[np.float64]) -> NDAr
 
 
 def _sort(planes: list[NDArray[np.uint8]]) -> None:
-    """Sort each pixel through the planes, in place; neighbours are put in order, again and again."""
+    """Sort each pixel through the planes, in place, by putting neighbours in order."""
     for turn in range(len(planes)):
         for low in range(turn % 2, len(planes) - 1, 2):
             a, b = planes[low], planes[low + 1]
@@ -343,7 +316,7 @@ def _extent(mask: NDArray[np.bool_], here: NDArray[np.float64]) -> NDArray[np.fl
     if count < 2:
         return None
     area = float((here[2] - here[0]) * (here[3] - here[1]))
-    within = np.bincount(spots[_pixels(here)].ravel(), minlength=count)
+    within = np.bincount(spots[pixels(here)].ravel(), minlength=count)
     sizes = stats[:, cv2.CC_STAT_AREA]
     keep = (sizes >= max(_SMALL * area, 3)) & (within >= 0.5 * sizes)
     keep[0] = False
@@ -353,9 +326,7 @@ def _extent(mask: NDArray[np.bool_], here: NDArray[np.float64]) -> NDArray[np.fl
     return np.array([left.min(), top.min(), (left + width).max(), (top + height).max()])
 
 
-def _overlap(
-    other_xyxy: NDArray[np.float64], box_xyxy: NDArray[np.float64], reach: float
-) -> float:
+def _overlap(other_xyxy: NDArray[np.float64], box_xyxy: NDArray[np.float64], reach: float) -> float:
     """Share of a box, made larger, that another one covers."""
     box = box_xyxy + np.array([-1, -1, 1, 1]) * reach
     extent = np.minimum(other_xyxy[2:], box[2:]) - np.maximum(other_xyxy[:2], box[:2])
@@ -383,10 +354,10 @@ def _theirs(
     here = patch.place(own.box_xyxy)
     for other in others:
         there = patch.place(other.box_xyxy)
-        inside = _pixels(there)
+        inside = pixels(there)
         score = _NEARNESS * (away(there) - away(here))
         if own.colours is not None and other.colours is not None:
-            told = _likely(codes, own.colours, here) - _likely(codes, other.colours, there)
+            told = likely(codes, own.colours, here) - likely(codes, other.colours, there)
             score += cv2.blur(told, (5, 5))
         theirs[inside] |= (score < 0)[inside]
     return theirs

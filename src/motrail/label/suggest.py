@@ -158,8 +158,12 @@ def _breaks(tracks: list[_Track], width: int, height: int, length: int) -> Itera
             reach = np.minimum(
                 np.hypot(*(centres - expected).T), np.hypot(*(centres - _centres(box[None])).T)
             )
-            near = (frames > last) & (frames <= last + _NEAR_FRAMES) & (reach < _NEAR_HEIGHTS * box[3])
-            near &= np.array([other.item.label == track.item.label for other, _ in begins], np.bool_)
+            near = (
+                (frames > last) & (frames <= last + _NEAR_FRAMES) & (reach < _NEAR_HEIGHTS * box[3])
+            )
+            near &= np.array(
+                [other.item.label == track.item.label for other, _ in begins], np.bool_
+            )
             if near.any():
                 cost = np.where(near, reach / box[3] + (frames - last) / _NEAR_FRAMES, np.inf)
                 other, begin = begins[int(cost.argmin())]
@@ -219,17 +223,17 @@ def _twice(tracks: list[_Track]) -> Iterator[Suggestion]:
                     (int(frames[start]), float(overlap[one, other]))
                 )
     for (low, high), seen in sorted(met.items()):
-        one, other = tracks[low], tracks[high]
-        if len(seen) < _TWICE_FRAMES or one.item.label != other.item.label:
+        first, second = tracks[low], tracks[high]
+        if len(seen) < _TWICE_FRAMES or first.item.label != second.item.label:
             continue
         frame = max(seen, key=lambda entry: (entry[1], -entry[0]))[0]
-        if one.seen_near(frame) and other.seen_near(frame):
+        if first.seen_near(frame) and second.seen_near(frame):
             continue
-        shared = len(seen) / min(len(one.boxes.frames), len(other.boxes.frames))
+        shared = len(seen) / min(len(first.boxes.frames), len(second.boxes.frames))
         yield Suggestion(
             frame,
-            tuple(sorted((one.item.id, other.item.id))),
-            f"{_name(one)} and {_name(other)} are in the same place in {_frames(len(seen))}: "
+            tuple(sorted((first.item.id, second.item.id))),
+            f"{_name(first)} and {_name(second)} are in the same place in {_frames(len(seen))}: "
             "are they one?",
             _weight(0.7, 0.97, shared),
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from motrail.label.classes import ClassTable
-from motrail.label.model import LabelObject, Points, boxes_of
+from motrail.label.model import LabelObject, Points, spans_of
 from motrail.label.problems import not_found
 from motrail.label.schema import FILE, open_database, translated
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,12 +240,12 @@ class Tables:
             revision = self.revision(index)
             known = self._labelled.get(index)
             if known is None or known[0] != revision:
-                frames = [
-                    boxes_of(item.points).frames
+                spans = [
+                    spans_of(item.points)
                     for item in self.objects(index).values()
                     if not item.status
                 ]
-                count = len(np.unique(np.concatenate(frames))) if frames else 0
+                count = _covered(np.concatenate([np.zeros((0, 2), np.int64), *spans]))
                 known = self._labelled[index] = (revision, count)
             return known[1]
 
@@ -294,6 +296,16 @@ class Tables:
             for index, name, split, kind, source, pictures, width, height, length, rate, attributes
             in rows
         ]  # fmt: skip
+
+
+def _covered(spans: NDArray[np.int64]) -> int:
+    """In how many frames there is at least one span; first and last frames, shape (n, 2)."""
+    if not len(spans):
+        return 0
+    steps = np.zeros(int(spans[:, 1].max()) + 2, np.int64)
+    np.add.at(steps, spans[:, 0], 1)
+    np.add.at(steps, spans[:, 1] + 1, -1)
+    return int((np.cumsum(steps) > 0).sum())
 
 
 def _by_frame(text: str) -> dict[int, Any]:

@@ -298,7 +298,8 @@ export class Stage {
     const width = c.measureText(shown).width + 8;
     const x = view.left + box.x * view.scale - 1;
     const above = view.top + box.y * view.scale - 16;
-    const under = view.top + (box.y + box.h) * view.scale + 2;
+    const bottom = view.top + (box.y + box.h) * view.scale;
+    const under = Math.min(bottom + 2, this.size.height - 16);
     const y = below ? under : above < 0 ? view.top + box.y * view.scale + 1 : above;
     c.globalAlpha = bold ? 1 : 0.88;
     c.fillStyle = colour;

@@ -313,10 +313,22 @@ export class Sync {
   }
 
   /**
+   * One after the other: a step is based on the revision that the one before left.
+   * @param {"undo"|"redo"} way
+   * @param {string|null} label
+   * @returns {Promise<string|null>}
+   */
+  step(way, label) {
+    const next = (this.stepping ?? Promise.resolve()).then(() => this.stepNow(way, label));
+    this.stepping = next.catch(() => null);
+    return next;
+  }
+
+  /**
    * @param {"undo"|"redo"} way
    * @param {string|null} label
    */
-  async step(way, label) {
+  async stepNow(way, label) {
     if (!(await this.settled())) throw new ApiError(0, "offline", "The server does not answer.");
     const said = (way === "undo" ? this.undoLabel : this.redoLabel) ?? label;
     try {
